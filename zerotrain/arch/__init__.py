@@ -1,0 +1,1 @@
+"""What the model is: sizes, parameters and operations from its config, without building it."""

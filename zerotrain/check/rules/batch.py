@@ -1,0 +1,134 @@
+"""ZT1: batch, horizon, optimizer, schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zerotrain.check.case import Case
+from zerotrain.check.rule import Rule, reported_by, rule
+from zerotrain.diagnostic import Diagnostic
+from zerotrain.spec.training import SgdSpec
+from zerotrain.units import Duration
+
+_ADAPTIVE = ("adam", "adamw", "lion", "lamb", "muon")
+_LARGE_ADAPTIVE_LR = 0.1
+
+
+@reported_by("compiling a spec", "ZT101", "indivisible-global-batch")
+def indivisible_global_batch() -> None:
+    """The global batch is not a whole number of micro-batches on every data-parallel rank.
+
+    Why: DeepSpeed asserts this identity, after the job has waited for its nodes.
+    Wrong: `global_batch_size: 100` with `micro_batch_size: 8` on 8 ranks
+    Right: `global_batch_size: 128`, which is 8 x 8 x 2 accumulation steps
+    """
+
+
+@reported_by("compiling a spec", "ZT102", "contradicting-batch")
+def contradicting_batch() -> None:
+    """Micro-batch, accumulation steps and ranks do not multiply to the global batch.
+
+    Why: one of the numbers is not what you think it is; DeepSpeed refuses the triple.
+    Wrong: `{global_batch_size: 32, micro_batch_size: 4, gradient_accumulation_steps: 2}` on 2 ranks
+    Right: `gradient_accumulation_steps: auto`
+    """
+
+
+@rule("ZT103", "endless-warmup")
+def endless_warmup(case: Case) -> Iterator[Diagnostic]:
+    """The warmup is longer than the run.
+
+    Why: the learning rate never reaches its peak, and the decay never begins. DeepSpeed only writes a warning.
+    Wrong: `horizon: 200 steps` with `warmup: 1000 steps`
+    Right: `warmup: 20 steps`
+    """
+    warmup, horizon = case.spec.schedule.warmup, case.spec.horizon
+    if warmup is None:
+        return
+    warmup_steps, steps = _steps(case, warmup), case.resolved.steps
+    if _exceeds(warmup, horizon) or (warmup_steps and steps and warmup_steps > steps):
+        message = f"the warmup of {warmup} is longer than the horizon of {horizon}"
+        yield case.error("schedule.warmup", message, help="shorten the warmup or lengthen the horizon")
+
+
+@rule("ZT104", "idle-interval")
+def idle_interval(case: Case) -> Iterator[Diagnostic]:
+    """Something is to be done every so often, but the run ends before the first time.
+
+    Why: between start and end nothing would be saved or measured; a fault loses everything.
+    Wrong: `horizon: 200 steps` with `save_every: 500 steps`
+    Right: `save_every: 50 steps`
+    """
+    steps = case.resolved.steps
+    intervals = {
+        "checkpoint.save_every": case.spec.checkpoint.save_every,
+        "evaluation.every": case.spec.evaluation.every,
+    }
+    for key, interval in intervals.items():
+        interval_steps = _steps(case, interval) if interval else None
+        if interval and steps and interval_steps and interval_steps > steps:
+            message = f"`{key}` is {interval}, but the run has only {steps} steps"
+            yield case.warning(key, message, help=f"use at most {max(1, steps // 2)} steps")
+
+
+@rule("ZT105", "large-learning-rate")
+def large_learning_rate(case: Case) -> Iterator[Diagnostic]:
+    """The learning rate of an adaptive optimizer is far above any that is in use.
+
+    Why: an exponent without its sign, `3e4` for `3e-4`, is a common slip; the loss diverges within a few steps.
+    Wrong: `{type: adamw, lr: 3.0}`
+    Right: `{type: adamw, lr: 3.0e-4}`
+    """
+    optimizer = case.spec.optimizer
+    if optimizer.type in _ADAPTIVE and optimizer.lr >= _LARGE_ADAPTIVE_LR:
+        message = f"a learning rate of {optimizer.lr:g} is very large for `{optimizer.type}`"
+        yield case.warning("optimizer.lr", message, help="usual values lie between 1e-5 and 1e-2")
+
+
+@rule("ZT106", "nothing-to-evaluate")
+def nothing_to_evaluate(case: Case) -> Iterator[Diagnostic]:
+    """Evaluation is asked for, but there is no validation data.
+
+    Why: the setting is ignored; the run ends without a validation loss.
+    Wrong: `evaluation: {every: 50 steps}` without `data.validation`
+    Right: `data: {validation: [{type: python_stdlib, split: validation}]}`
+    """
+    evaluation = case.spec.evaluation
+    if (evaluation.every or evaluation.at_start) and not case.spec.data.validation:
+        message = "`evaluation` is ignored: `data.validation` has no sources"
+        yield case.warning("evaluation", message, help="add a source to `data.validation`")
+
+
+@rule("ZT107", "nesterov-without-momentum")
+def nesterov_without_momentum(case: Case) -> Iterator[Diagnostic]:
+    """Nesterov momentum is switched on with a momentum of 0.
+
+    Why: torch refuses it when the optimizer is built.
+    Wrong: `{type: sgd, lr: 0.1, nesterov: true}`
+    Right: `{type: sgd, lr: 0.1, momentum: 0.9, nesterov: true}`
+    """
+    optimizer = case.spec.optimizer
+    if isinstance(optimizer, SgdSpec) and optimizer.nesterov and optimizer.momentum == 0:
+        yield case.error("optimizer.nesterov", "nesterov needs a momentum", help="add `momentum: 0.9`")
+
+
+def _exceeds(length: Duration, limit: Duration) -> bool:
+    return length.unit == limit.unit and length.value > limit.value
+
+
+def _steps(case: Case, length: Duration) -> int | None:
+    """Returns a length in steps where that follows from the spec alone."""
+    batch = case.spec.batch.global_batch_size
+    per_step = {"steps": 1, "tokens": batch * case.spec.data.seq_len}.get(length.unit)
+    return -(-length.value // per_step) if per_step else None
+
+
+RULES: tuple[Rule, ...] = (
+    indivisible_global_batch,
+    contradicting_batch,
+    endless_warmup,
+    idle_interval,
+    large_learning_rate,
+    nothing_to_evaluate,
+    nesterov_without_momentum,
+)

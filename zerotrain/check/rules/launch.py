@@ -1,0 +1,125 @@
+"""ZT8: launch and environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zerotrain.check.case import Case
+from zerotrain.check.rule import Rule, reported_by, rule
+from zerotrain.diagnostic import Diagnostic
+from zerotrain.spec.parallelism import DeepSpeedLaunch
+
+
+@reported_by("starting workers", "ZT801", "no-compiler")
+def no_compiler() -> None:
+    """There is no C++ compiler, or no ninja.
+
+    Why: on a CPU DeepSpeed compiles its communication and optimizer ops at first use.
+    Wrong: a slim container image
+    Right: `apt-get install g++`, `pip install ninja`
+    """
+
+
+@reported_by("starting workers", "ZT802", "missing-packages")
+def missing_packages() -> None:
+    """Packages that training needs are not installed.
+
+    Why: `pip install zerotrain` brings only what checking needs.
+    Wrong: `pip install zerotrain`
+    Right: `pip install 'zerotrain[train]'`
+    """
+
+
+@reported_by("the engine", "ZT803", "engine-differs")
+def engine_differs() -> None:
+    """The engine does not use what was compiled.
+
+    Why: after `deepspeed.initialize` every value that touches convergence is read back; a difference stops the run
+    before its first step.
+    Wrong: a DeepSpeed version that means something else by a key
+    Right: the versions in `constraints.txt`, or a report of the difference
+    """
+
+
+@reported_by("the engine", "ZT804", "unread-key")
+def unread_key() -> None:
+    """DeepSpeed never looked at a key it was given.
+
+    Why: a key nobody reads has no effect, whatever it says; in the `deepspeed` block it is probably misspelt.
+    Wrong: `deepspeed: {gradient_cliping: 0.5}`
+    Right: the key spelt as DeepSpeed reads it
+    """
+
+
+@reported_by("starting workers", "ZT805", "failed-worker")
+def failed_worker() -> None:
+    """A worker ended with an error that zerotrain does not know.
+
+    Why: its traceback is in the log of its rank.
+    Wrong: anything from a bug to a lost machine
+    Right: read the log that is named; `zerotrain resume` continues from the last checkpoint
+    """
+
+
+@reported_by("starting workers", "ZT806", "killed-worker")
+def killed_worker() -> None:
+    """A worker was ended by a signal.
+
+    Why: the system's memory ran out, or someone ended it.
+    Wrong: more memory needed than the machine has
+    Right: a smaller micro-batch, or `zerotrain resume` to continue from the last checkpoint
+    """
+
+
+@rule("ZT810", "one-machine-launcher")
+def one_machine_launcher(case: Case) -> Iterator[Diagnostic]:
+    """The launcher starts ranks on this machine only, but the run is meant for several.
+
+    Why: the other machines would never join, and the ranks here would wait for them.
+    Wrong: `{launch: {type: local}, hardware: {num_nodes: 4}}`
+    Right: `launch: {type: deepspeed, hostfile: hosts}`
+    """
+    launch, nodes = case.spec.launch, case.topology.num_nodes
+    if nodes > 1 and launch.type in ("local", "torchrun"):
+        message = f"`{launch.type}` starts ranks on one machine, not on {nodes}"
+        yield case.error("launch.type", message, help="use `{type: deepspeed, hostfile: …}`")
+
+
+@rule("ZT811", "no-hostfile")
+def no_hostfile(case: Case) -> Iterator[Diagnostic]:
+    """The run is meant for several machines, but the `deepspeed` launcher is not told which.
+
+    Why: without a hostfile the launcher starts everything here.
+    Wrong: `{launch: {type: deepspeed}, hardware: {num_nodes: 2}}`
+    Right: `launch: {type: deepspeed, hostfile: hosts}`
+    """
+    launch = case.spec.launch
+    if isinstance(launch, DeepSpeedLaunch) and launch.hostfile is None and case.topology.num_nodes > 1:
+        message = f"no hostfile names the {case.topology.num_nodes} machines"
+        yield case.error("launch", message, help="add `hostfile:`, with lines of `host slots=N`")
+
+
+@rule("ZT812", "include-and-exclude")
+def include_and_exclude(case: Case) -> Iterator[Diagnostic]:
+    """Hosts are both included and excluded.
+
+    Why: the `deepspeed` launcher refuses the two together.
+    Wrong: `{include: worker-1, exclude: worker-2}`
+    Right: one of the two
+    """
+    launch = case.spec.launch
+    if isinstance(launch, DeepSpeedLaunch) and launch.include and launch.exclude:
+        yield case.error("launch.exclude", "`include` and `exclude` are both given", help="keep one of the two")
+
+
+RULES: tuple[Rule, ...] = (
+    no_compiler,
+    missing_packages,
+    engine_differs,
+    unread_key,
+    failed_worker,
+    killed_worker,
+    one_machine_launcher,
+    no_hostfile,
+    include_and_exclude,
+)

@@ -1,0 +1,223 @@
+"""ZT0: reading the spec, and the model it names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zerotrain.arch.describe import architectures, known_config_keys, shape_problems
+from zerotrain.check.case import Case
+from zerotrain.check.rule import Rule, reported_by, rule
+from zerotrain.diagnostic import Diagnostic, Fix
+from zerotrain.spec.suggest import listed, nearest
+
+_READING = "reading a spec"
+
+
+@reported_by(_READING, "ZT001", "unreadable-file")
+def unreadable_file() -> None:
+    """The spec, or a file it extends, cannot be opened.
+
+    Why: nothing can be said about a file that is not there.
+    Wrong: `zerotrain check quikstart.yaml`
+    Right: `zerotrain check quickstart.yaml`
+    """
+
+
+@reported_by(_READING, "ZT002", "not-utf8-spec")
+def not_utf8_spec() -> None:
+    """The spec is not UTF-8 text.
+
+    Why: YAML is defined over Unicode; in another encoding names and paths would be read wrongly.
+    Wrong: a file saved as UTF-16 or Latin-1
+    Right: the same file saved as UTF-8
+    """
+
+
+@reported_by(_READING, "ZT003", "invalid-yaml")
+def invalid_yaml() -> None:
+    """The file is not valid YAML.
+
+    Why: a missing bracket or a wrong indentation changes which section a key belongs to.
+    Wrong: `betas: [0.9, 0.95`
+    Right: `betas: [0.9, 0.95]`
+    """
+
+
+@reported_by(_READING, "ZT004", "duplicate-key")
+def duplicate_key() -> None:
+    """A key stands twice in the same section.
+
+    Why: most readers take the last one without a word, so half of the file would be ignored.
+    Wrong: `seed: 1` and further down `seed: 2`
+    Right: one of the two
+    """
+
+
+@reported_by(_READING, "ZT005", "unknown-key")
+def unknown_key() -> None:
+    """A key does not exist.
+
+    Why: DeepSpeed ignores most misspelt keys and trains with its defaults; zerotrain refuses all of them.
+    Wrong: `zero: {stag: 3}`
+    Right: `zero: {stage: 3}`
+    """
+
+
+@reported_by(_READING, "ZT006", "missing-key")
+def missing_key() -> None:
+    """A key that has no default is not given.
+
+    Why: there is no value that would be right for everyone.
+    Wrong: `optimizer: {type: adamw}`
+    Right: `optimizer: {type: adamw, lr: 3.0e-4}`
+    """
+
+
+@reported_by(_READING, "ZT007", "invalid-value")
+def invalid_value() -> None:
+    """A value is of the wrong kind, or outside what is possible.
+
+    Why: a wrong value is found before anything starts, with its place, not inside a library an hour later.
+    Wrong: `horizon: 200`
+    Right: `horizon: 200 steps`
+    """
+
+
+@reported_by(_READING, "ZT008", "quoted-number")
+def quoted_number() -> None:
+    """A number is written as text.
+
+    Why: DeepSpeed accepts `lr: "1e-4"` and fails at the first step. Note that zerotrain reads `1e-4` without quotes
+    as a number, as YAML 1.2 does; many other tools read it as text.
+    Wrong: `lr: "1e-4"`
+    Right: `lr: 1e-4`
+    """
+
+
+@reported_by(_READING, "ZT009", "circular-extends")
+def circular_extends() -> None:
+    """A file extends itself, directly or through others.
+
+    Why: there is no order in which such files could be laid over each other.
+    Wrong: `a.yaml` extends `b.yaml`, which extends `a.yaml`
+    Right: what they share in a third file
+    """
+
+
+@reported_by(_READING, "ZT010", "bad-override")
+def bad_override() -> None:
+    """An override on the command line cannot be applied.
+
+    Why: an override names a key by its dotted path and a value after an equals sign.
+    Wrong: `zerotrain train run.yaml micro_batch_size 4`
+    Right: `zerotrain train run.yaml batch.micro_batch_size=4`
+    """
+
+
+@reported_by(_READING, "ZT011", "not-a-spec")
+def not_a_spec() -> None:
+    """The file holds no keys and values.
+
+    Why: a spec is a mapping of sections.
+    Wrong: an empty file
+    Right: `name: tiny`, `model: …`, `data: …` and so on; `zerotrain new` writes one
+    """
+
+
+@rule("ZT020", "no-model")
+def no_model(case: Case) -> Iterator[Diagnostic]:
+    """The model is named neither by its architecture nor by weights to start from, or by both.
+
+    Why: training from scratch and starting from weights are different runs; one of them must be chosen.
+    Wrong: `model: {}`
+    Right: `model: {architecture: llama, config: {…}}` or `model: {pretrained: path}`
+    """
+    model = case.spec.model
+    if model.architecture is None and model.pretrained is None:
+        yield case.error("model", "no model is named", help="add `architecture:` or `pretrained:`")
+    elif model.architecture is not None and model.pretrained is not None:
+        message = f"both `architecture: {model.architecture}` and `pretrained: {model.pretrained}` are given"
+        yield case.error("model.pretrained", message, help="keep one of the two")
+
+
+@rule("ZT021", "unknown-architecture")
+def unknown_architecture(case: Case) -> Iterator[Diagnostic]:
+    """The architecture is not one whose shape zerotrain knows.
+
+    Why: parameter counts, bucket sizes and memory are computed from the shape; a misspelt name would fail on the ranks.
+    Wrong: `architecture: lama`
+    Right: `architecture: llama`
+    """
+    name = case.spec.model.architecture
+    if name is None or name in architectures():
+        return
+    near = nearest(name, architectures())
+    help = f"did you mean `{near}`?" if near else f"known: {listed(architectures(), 'and')}"
+    yield case.error("model.architecture", f"`{name}` is not a known architecture", help=help)
+
+
+@rule("ZT022", "unknown-model-key")
+def unknown_model_key(case: Case) -> Iterator[Diagnostic]:
+    """A key in `model.config` is not one of the architecture's.
+
+    Why: transformers stores unknown keys without using them, so the model is built with the default.
+    Wrong: `config: {num_layers: 4}` for llama
+    Right: `config: {num_hidden_layers: 4}`
+    """
+    name = case.spec.model.architecture
+    if name not in architectures():
+        return
+    known = known_config_keys(name)
+    for key in case.spec.model.config:
+        if key not in known:
+            near = nearest(key, known)
+            help = f"did you mean `{near}`?" if near else f"`{name}` would ignore it; remove it"
+            fix = Fix(f"rename to `{near}`", f"model.config.{key}", near) if near else None
+            yield case.error(f"model.config.{key}", f"`{name}` has no config key `{key}`", help=help, fix=fix)
+
+
+@rule("ZT023", "unusable-pretrained")
+def unusable_pretrained(case: Case) -> Iterator[Diagnostic]:
+    """The folder with weights has no readable `config.json`.
+
+    Why: the model is built from its config; without it the weights are only numbers.
+    Wrong: `pretrained: ./checkpoints/step-100`, a folder of DeepSpeed files
+    Right: `pretrained: ./runs/quickstart/export`
+    """
+    if isinstance(case.pretrained, Diagnostic):
+        yield case.pretrained
+
+
+@rule("ZT024", "impossible-model")
+def impossible_model(case: Case) -> Iterator[Diagnostic]:
+    """The sizes in the model's config do not fit each other.
+
+    Why: such a model cannot be built, or fails at its first forward pass.
+    Wrong: `{hidden_size: 100, num_attention_heads: 8}`
+    Right: `{hidden_size: 128, num_attention_heads: 8}`
+    """
+    architecture, config = case.model
+    if architecture not in architectures():
+        return
+    for problem in shape_problems(architecture, config):
+        yield case.error(f"model.config.{problem.key}", problem.message, help=problem.help)
+
+
+RULES: tuple[Rule, ...] = (
+    unreadable_file,
+    not_utf8_spec,
+    invalid_yaml,
+    duplicate_key,
+    unknown_key,
+    missing_key,
+    invalid_value,
+    quoted_number,
+    circular_extends,
+    bad_override,
+    not_a_spec,
+    no_model,
+    unknown_architecture,
+    unknown_model_key,
+    unusable_pretrained,
+    impossible_model,
+)

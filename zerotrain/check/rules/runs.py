@@ -1,0 +1,131 @@
+"""ZT7: run directories, checkpoints, resume, export."""
+
+from __future__ import annotations
+
+from zerotrain.check.rule import Rule, reported_by
+
+
+@reported_by("starting a run", "ZT701", "existing-run")
+def existing_run() -> None:
+    """The run directory is there already.
+
+    Why: a run is never written over another one.
+    Wrong: `zerotrain train run.yaml` a second time
+    Right: `zerotrain resume runs/NAME`, another `name`, or `--fresh`, which keeps the old directory under another name
+    """
+
+
+@reported_by("opening a run", "ZT702", "not-a-run")
+def not_a_run() -> None:
+    """The directory holds no run.
+
+    Why: a run directory has a `run.json`, which says what was started.
+    Wrong: `zerotrain resume examples`
+    Right: `zerotrain resume runs/quickstart`
+    """
+
+
+@reported_by("opening a run", "ZT703", "damaged-record")
+def damaged_record() -> None:
+    """`run.json` cannot be read.
+
+    Why: without it nothing is known of the run's data and topology, and continuing would be a guess.
+    Wrong: a `run.json` edited by hand
+    Right: the file restored
+    """
+
+
+@reported_by("starting a run", "ZT704", "unwritable-run")
+def unwritable_run() -> None:
+    """The run directory cannot be written.
+
+    Why: checkpoints and metrics have nowhere to go.
+    Wrong: a full disk, or a directory without write permission
+    Right: free space, or start in another directory
+    """
+
+
+@reported_by("continuing a run", "ZT705", "nothing-to-resume")
+def nothing_to_resume() -> None:
+    """The run has no complete checkpoint.
+
+    Why: DeepSpeed would start from scratch without a word; zerotrain does not.
+    Wrong: `zerotrain resume` after a crash before the first save
+    Right: `zerotrain train SPEC --fresh`, with a shorter `save_every`
+    """
+
+
+@reported_by("continuing a run", "ZT706", "other-world-size")
+def other_world_size() -> None:
+    """A run is to be continued on another number of ranks.
+
+    Why: optimizer states are partitioned over the ranks that saved them; DeepSpeed refuses to load them.
+    Wrong: a run of 4 ranks continued on 2
+    Right: the same number of ranks
+    """
+
+
+@reported_by("saving a checkpoint", "ZT707", "unsaved-checkpoint")
+def unsaved_checkpoint() -> None:
+    """A checkpoint could not be written.
+
+    Why: the disk is full or the path is gone. The run keeps its last complete checkpoint and goes on; when the last
+    checkpoint of a run cannot be written, the run fails.
+    Wrong: a disk with less free space than one checkpoint
+    Right: space freed, or a smaller `keep_last`
+    """
+
+
+@reported_by("exporting", "ZT708", "wrong-export")
+def wrong_export() -> None:
+    """What was exported is not the model.
+
+    Why: names, shapes, dtypes and sizes are read back from the files and compared with the model.
+    Wrong: weights saved empty, as stage 3 does when nobody gathers them
+    Right: an export that zerotrain has verified
+    """
+
+
+@reported_by("continuing a run", "ZT709", "finished-run")
+def finished_run() -> None:
+    """The run has already made all its steps.
+
+    Why: there is nothing left to train.
+    Wrong: `zerotrain resume` of a finished run
+    Right: a new run that starts from its export
+    """
+
+
+@reported_by("continuing a run", "ZT710", "lost-data")
+def lost_data() -> None:
+    """The prepared data of a run is gone, or is not the same any more.
+
+    Why: a run continued on other data is another run.
+    Wrong: the cache deleted and the files changed
+    Right: the same files; the data is then prepared again and compared by its fingerprint
+    """
+
+
+@reported_by("opening a run", "ZT711", "damaged-checkpoint")
+def damaged_checkpoint() -> None:
+    """A checkpoint does not hold what its manifest says.
+
+    Why: loading it would continue another state than the one that was saved.
+    Wrong: files copied in part
+    Right: an older complete checkpoint, which `resume` takes by itself
+    """
+
+
+RULES: tuple[Rule, ...] = (
+    existing_run,
+    not_a_run,
+    damaged_record,
+    unwritable_run,
+    nothing_to_resume,
+    other_world_size,
+    unsaved_checkpoint,
+    wrong_export,
+    finished_run,
+    lost_data,
+    damaged_checkpoint,
+)

@@ -1,0 +1,154 @@
+"""ZT3: ZeRO, offload and activation checkpointing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from zerotrain.check.case import Case
+from zerotrain.check.rule import Rule, reported_by, rule
+from zerotrain.diagnostic import Diagnostic
+from zerotrain.spec.training import LossScaleSpec
+
+
+@rule("ZT301", "ignored-offload-param")
+def ignored_offload_param(case: Case) -> Iterator[Diagnostic]:
+    """Parameters are to be offloaded below stage 3.
+
+    Why: only stage 3 partitions parameters; below it DeepSpeed accepts the section and ignores it, and the memory that
+    was to be saved is not.
+    Wrong: `zero: {stage: 2, offload_param: {device: cpu}}`
+    Right: `zero: {stage: 3, offload_param: {device: cpu}}`
+    """
+    zero = case.spec.zero
+    if zero.offload_param is not None and zero.stage < 3:
+        message = f"stage {zero.stage} ignores `offload_param`"
+        yield case.warning("zero.offload_param", message, help="use `stage: 3`, or remove it")
+
+
+@rule("ZT302", "offload-without-zero")
+def offload_without_zero(case: Case) -> Iterator[Diagnostic]:
+    """Optimizer states are to be offloaded at stage 0.
+
+    Why: DeepSpeed then picks the CPU optimizer for weights on the GPU, and fails at the first step.
+    Wrong: `zero: {stage: 0, offload_optimizer: {device: cpu}}`
+    Right: `zero: {stage: 1, offload_optimizer: {device: cpu}}`
+    """
+    if case.spec.zero.offload_optimizer is not None and case.spec.zero.stage == 0:
+        message = "`offload_optimizer` needs ZeRO stage 1 or higher"
+        yield case.error("zero.offload_optimizer", message, help="use `stage: 1`, or remove it")
+
+
+@rule("ZT303", "nvme-without-path")
+def nvme_without_path(case: Case) -> Iterator[Diagnostic]:
+    """States are to live on NVMe, but no directory is given.
+
+    Why: DeepSpeed fails with a `TypeError` when the engine is built.
+    Wrong: `offload_param: {device: nvme}`
+    Right: `offload_param: {device: nvme, nvme_path: /local_nvme}`
+    """
+    for name in ("offload_optimizer", "offload_param"):
+        offload = getattr(case.spec.zero, name)
+        if offload is not None and offload.device == "nvme" and offload.nvme_path is None:
+            yield case.error(f"zero.{name}", "`device: nvme` needs a directory", help="add `nvme_path:`")
+
+
+@rule("ZT304", "nvme-optimizer-below-stage-3")
+def nvme_optimizer_below_stage_3(case: Case) -> Iterator[Diagnostic]:
+    """Optimizer states are to live on NVMe below stage 3.
+
+    Why: DeepSpeed treats it as `cpu` without a word, so that the states fill the host memory.
+    Wrong: `zero: {stage: 2, offload_optimizer: {device: nvme, nvme_path: /local_nvme}}`
+    Right: the same at stage 3
+    """
+    zero = case.spec.zero
+    if zero.offload_optimizer is not None and zero.offload_optimizer.device == "nvme" and 0 < zero.stage < 3:
+        message = f"stage {zero.stage} keeps the states in host memory, not on NVMe"
+        yield case.warning("zero.offload_optimizer.device", message, help="use `stage: 3`, or `device: cpu`")
+
+
+@rule("ZT305", "partial-offload-below-stage-3")
+def partial_offload_below_stage_3(case: Case) -> Iterator[Diagnostic]:
+    """A part of the optimizer states is to be offloaded below stage 3.
+
+    Why: DeepSpeed refuses it: `Partial offloading only supported for ZeRO Stage 3`.
+    Wrong: `zero: {stage: 2, offload_optimizer: {device: cpu, ratio: 0.5}}`
+    Right: the same at stage 3
+    """
+    zero = case.spec.zero
+    if zero.offload_optimizer is not None and zero.offload_optimizer.ratio < 1 and zero.stage != 3:
+        message = f"a ratio of {zero.offload_optimizer.ratio:g} needs stage 3"
+        yield case.error("zero.offload_optimizer.ratio", message, help="use `stage: 3`, or `ratio: 1.0`")
+
+
+@rule("ZT306", "cuda-only-optimizer")
+def cuda_only_optimizer(case: Case) -> Iterator[Diagnostic]:
+    """The optimizer has no implementation for a CPU.
+
+    Why: `FusedLamb` and `FusedLion` are CUDA kernels; DeepSpeed fails when the engine is built. Lion has a CPU kernel,
+    which is used when its states are offloaded.
+    Wrong: `optimizer: {type: lamb, lr: 1e-3}` with `hardware: {gpu: cpu}`
+    Right: `optimizer: {type: adamw, lr: 1e-3}`
+    """
+    if case.gpu is None or not case.gpu.host:
+        return
+    kind = case.spec.optimizer.type
+    if kind == "lamb":
+        yield case.error("optimizer.type", "`lamb` needs a CUDA GPU", help="use `adamw`")
+    elif kind == "lion" and case.spec.zero.offload_optimizer is None:
+        message = "on a CPU `lion` needs `zero.offload_optimizer`"
+        help = "add `offload_optimizer: {device: cpu}` at stage 1 or higher, or use `adamw`"
+        yield case.error("optimizer.type", message, help=help)
+
+
+@rule("ZT307", "lamb-without-loss-scale")
+def lamb_without_loss_scale(case: Case) -> Iterator[Diagnostic]:
+    """Lamb is to train without a dynamic loss scale.
+
+    Why: DeepSpeed asserts one for Lamb, which only fp16 has.
+    Wrong: `{optimizer: {type: lamb}, precision: bf16}`
+    Right: `{optimizer: {type: lamb}, precision: fp16}`
+    """
+    precision = case.spec.precision
+    dynamic = precision.loss_scale is None or isinstance(precision.loss_scale, LossScaleSpec)
+    if case.spec.optimizer.type == "lamb" and not (precision.dtype == "fp16" and dynamic):
+        message = "`lamb` needs fp16 with a dynamic loss scale"
+        yield case.error("optimizer.type", message, help="use `precision: fp16`, or `adamw`")
+
+
+@rule("ZT308", "ignored-checkpointing-option")
+def ignored_checkpointing_option(case: Case) -> Iterator[Diagnostic]:
+    """An option of DeepSpeed's activation checkpointing is set for torch's.
+
+    Why: torch's checkpointing has no such option; it would be ignored.
+    Wrong: `activation_checkpointing: {granularity: full, cpu_checkpointing: true}`
+    Right: `activation_checkpointing: {granularity: full, implementation: deepspeed, cpu_checkpointing: true}`
+    """
+    chosen = case.spec.activation_checkpointing
+    ignored = chosen.granularity == "none" or chosen.implementation == "torch"
+    for option in ("cpu_checkpointing", "partition_activations"):
+        if ignored and getattr(chosen, option):
+            message = f"`{option}` is ignored without `granularity: full` and `implementation: deepspeed`"
+            yield case.warning(f"activation_checkpointing.{option}", message, help="set both, or remove it")
+
+
+@reported_by("compiling a spec", "ZT310", "overwritten-key")
+def overwritten_key() -> None:
+    """The `deepspeed` block names a key that is compiled from a field.
+
+    Why: a value has one home; two homes that differ are how settings come to be ignored.
+    Wrong: `{optimizer: {clip_norm: 1.0}, deepspeed: {gradient_clipping: 0.5}}`
+    Right: `optimizer: {clip_norm: 0.5}`
+    """
+
+
+RULES: tuple[Rule, ...] = (
+    ignored_offload_param,
+    offload_without_zero,
+    nvme_without_path,
+    nvme_optimizer_below_stage_3,
+    partial_offload_below_stage_3,
+    cuda_only_optimizer,
+    lamb_without_loss_scale,
+    ignored_checkpointing_option,
+    overwritten_key,
+)

@@ -1,0 +1,75 @@
+"""Runs every rule over a spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from zerotrain.check.case import Case
+from zerotrain.check.registry import RULES
+from zerotrain.check.rule import Rule
+from zerotrain.diagnostic import Diagnostic, Place, Severity
+from zerotrain.errors import SpecError
+from zerotrain.hardware.surroundings import Surroundings
+from zerotrain.spec.load import Reading, UnreadSection, read_spec
+from zerotrain.spec.tree import Tree, undotted
+
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+
+
+def check_file(
+    path: str | Path, surroundings: Surroundings, overrides: Sequence[str] = (), world_size: int | None = None
+) -> list[Diagnostic]:
+    """Returns every finding about a spec, each at its place, in the order of the file."""
+    return check_reading(read_spec(path, overrides), surroundings, world_size)
+
+
+def check_reading(reading: Reading, surroundings: Surroundings, world_size: int | None = None) -> list[Diagnostic]:
+    """Returns every finding about a spec that was read, however badly."""
+    found = list(reading.findings)
+    if reading.spec is not None:
+        case = Case(reading.spec, surroundings, world_size)
+        found += [placed(finding, reading.tree) for finding in _look(case)]
+    return sorted(found, key=_position)
+
+
+def selected(findings: Iterable[Diagnostic], select: Sequence[str], ignore: Sequence[str]) -> list[Diagnostic]:
+    """Returns the findings whose code starts with a selected prefix and with no ignored one."""
+    return [
+        finding
+        for finding in findings
+        if finding.code.startswith(tuple(select) or "ZT") and not (ignore and finding.code.startswith(tuple(ignore)))
+    ]
+
+
+def _look(case: Case) -> Iterator[Diagnostic]:
+    for rule in RULES:
+        yield from _findings_of(rule, case)
+    try:
+        _ = case.config
+    except SpecError as refused:
+        yield from refused.findings
+    except UnreadSection:
+        return
+
+
+def _findings_of(rule: Rule, case: Case) -> Iterator[Diagnostic]:
+    try:
+        yield from rule(case)
+    except (UnreadSection, SpecError):
+        # The reason is reported where the section is read, or where the spec is settled.
+        return
+
+
+def placed(finding: Diagnostic, tree: Tree) -> Diagnostic:
+    """Returns a finding about a key at the place of that key."""
+    key = finding.place.key
+    if key is None:
+        return finding
+    return finding.at(replace(tree.place(undotted(key)), key=key))
+
+
+def _position(finding: Diagnostic) -> tuple[str, int, int, int, str]:
+    place: Place = finding.place
+    return place.file or "", place.line or 0, place.column or 0, _ORDER[finding.severity], finding.code

@@ -1,0 +1,109 @@
+"""Hugging Face weights from a checkpoint, read back and compared before anyone relies on them."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from zerotrain.checkpoint.verify import expected_entries, export_problems
+from zerotrain.checkpoint.weights import StateDict, whole_weights
+from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.errors import CheckpointError
+from zerotrain.modeling.load import model_config
+from zerotrain.runs.catalogue import Checkpoint, catalogue
+from zerotrain.runs.layout import RunDirectory
+from zerotrain.runs.record import read_record
+from zerotrain.spec.run import RunSpec
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    directory: Path
+    tag: str
+    dtype: str
+    parameters: int
+
+
+def export_run(run: RunDirectory, directory: Path, *, dtype: str | None = None, tag: str | None = None) -> Exported:
+    """Writes weights, config and tokenizer of a run so that plain transformers loads them.
+
+    `dtype` is `fp32`, `bf16` or `fp16`, by default the training dtype; `tag` names a checkpoint, by default the newest.
+    An existing export in the directory is replaced. Raises CheckpointError when there is no checkpoint, the files
+    cannot be written, or what was written is not the model.
+    """
+    record = read_record(run)
+    spec = RunSpec.model_validate(record.resolved)
+    checkpoint = _checkpoint(run, tag)
+    chosen = dtype or _training_dtype(spec)
+    model = _empty_model(spec, DTYPES[chosen])
+    draft = directory.with_name(f".{directory.name}.partial")
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+        _write(draft, model, whole_weights(checkpoint), DTYPES[chosen])
+        _copy_tokenizer(Path(str(record.stores["tokenizer"])), draft)
+        _refuse_wrong(draft, model, DTYPES[chosen])
+        shutil.rmtree(directory, ignore_errors=True)
+        draft.rename(directory)
+    except OSError as broken:
+        raise CheckpointError(_unwritable(directory, broken)) from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Exported(directory, checkpoint.manifest.tag, chosen, model.num_parameters())
+
+
+def _checkpoint(run: RunDirectory, tag: str | None) -> Checkpoint:
+    complete, _ = catalogue(run)
+    chosen = next((c for c in complete if tag in (None, c.manifest.tag)), None)
+    if chosen is None:
+        wanted = f"no complete checkpoint `{tag}`" if tag else "no complete checkpoint"
+        there = f"; there are {', '.join(f'`{c.manifest.tag}`' for c in complete)}" if complete else ""
+        message = f"`{run.root}` has {wanted}{there}"
+        raise CheckpointError(error("ZT705", "nothing-to-resume", message, help="train until the first checkpoint"))
+    return chosen
+
+
+def _training_dtype(spec: RunSpec) -> str:
+    return spec.precision.dtype if spec.precision.dtype in ("bf16", "fp16") else "fp32"
+
+
+def _empty_model(spec: RunSpec, dtype: torch.dtype) -> PreTrainedModel:
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(model_config(spec.model), dtype=dtype)
+
+
+def _write(directory: Path, model: PreTrainedModel, weights: StateDict, dtype: torch.dtype) -> None:
+    tied = model.all_tied_weights_keys
+    typed = {
+        name: weight.to(dtype) if weight.is_floating_point() else weight
+        for name, weight in weights.items()
+        if name not in tied
+    }
+    model.save_pretrained(directory, state_dict=typed)
+
+
+def _copy_tokenizer(source: Path, directory: Path) -> None:
+    for file in sorted(source.glob("*.json")):
+        if file.name != "meta.json":
+            shutil.copy2(file, directory / file.name)
+
+
+def _refuse_wrong(directory: Path, model: PreTrainedModel, dtype: torch.dtype) -> None:
+    problems = export_problems(directory, expected_entries(model, dtype))
+    if problems:
+        message = f"what was written is not the model: {'; '.join(problems[:3])}"
+        message += f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+        help = "nothing was exported; the checkpoint may be of another model, or the disk full"
+        raise CheckpointError(error("ZT708", "wrong-export", message, help=help))
+
+
+def _unwritable(directory: Path, broken: OSError) -> Diagnostic:
+    message = f"cannot write `{directory}`: {(broken.strerror or str(broken)).lower()}"
+    return error("ZT708", "wrong-export", message, help="free some space, or choose another directory")

@@ -1,0 +1,129 @@
+"""Saving a checkpoint: whole or not at all.
+
+Everything is written into `<tag>.partial`; then comes the manifest, then one rename, then `latest`, then the removal of
+old checkpoints. Whatever interrupts this leaves the checkpoints that were complete before.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch.distributed as dist
+from deepspeed import DeepSpeedEngine
+
+from zerotrain.checkpoint.guard import guarded
+from zerotrain.diagnostic import Diagnostic, Severity
+from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Manifest, catalogue, tag_of
+from zerotrain.runs.files import sync_directory, write_json, write_text
+from zerotrain.runs.layout import RunDirectory
+from zerotrain.units import format_bytes
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far the run is that is saved."""
+
+    step: int
+    samples: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Saver:
+    """Saves checkpoints of one run."""
+
+    run: RunDirectory
+    engine: DeepSpeedEngine
+    keep_last: int
+    dtype: str
+    convergence_hash: str
+
+    def save(self, position: Position) -> Diagnostic | None:
+        """Saves a checkpoint and removes old ones; returns a finding when it could not be written.
+
+        All ranks must call this; all return the same.
+        """
+        tag = tag_of(position.step)
+        partial = self.run.checkpoints / f"{tag}{PARTIAL}"
+        if dist.get_rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+        dist.barrier()
+        with guarded(self.engine) as guard:
+            self.engine.save_checkpoint(str(self.run.checkpoints), tag=partial.name, save_latest=False)
+        failure = self._agree(str(guard.failure) if guard.failure else None)
+        if failure is None:
+            failure = self._agree(self._complete(partial, tag, position) if dist.get_rank() == 0 else None)
+        if failure is not None:
+            return self._give_up(partial, failure)
+        return None
+
+    def _agree(self, failure: str | None) -> str | None:
+        """Returns the first failure of any rank."""
+        said: list[str | None] = [None] * dist.get_world_size()
+        dist.all_gather_object(said, failure)
+        return next((text for text in said if text is not None), None)
+
+    def _complete(self, partial: Path, tag: str, position: Position) -> str | None:
+        """Makes the directory a checkpoint; returns why not, if it cannot."""
+        try:
+            sizes = {str(file.relative_to(partial)): _on_disk(file) for file in _files(partial)}
+            write_json(partial / MANIFEST, self._manifest(tag, position, sizes).as_json())
+            final = self.run.checkpoints / tag
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+            sync_directory(self.run.checkpoints)
+            write_text(self.run.checkpoints / "latest", tag)
+            self._remove_old()
+        except OSError as failure:
+            return str(failure)
+        return None
+
+    def _manifest(self, tag: str, position: Position, sizes: dict[str, int]) -> Manifest:
+        return Manifest(
+            tag=tag,
+            step=position.step,
+            samples=position.samples,
+            tokens=position.tokens,
+            time=time.time(),
+            world_size=dist.get_world_size(),
+            zero_stage=self.engine.zero_optimization_stage(),
+            dtype=self.dtype,
+            convergence_hash=self.convergence_hash,
+            files=sizes,
+        )
+
+    def _remove_old(self) -> None:
+        complete, _ = catalogue(self.run)
+        for checkpoint in complete[self.keep_last :]:
+            # A directory that is being removed must not look like a checkpoint any more.
+            doomed = checkpoint.path.with_name(f"{checkpoint.path.name}{PARTIAL}")
+            checkpoint.path.rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
+
+    def _give_up(self, partial: Path, failure: str) -> Diagnostic:
+        if dist.get_rank() == 0:
+            shutil.rmtree(partial, ignore_errors=True)
+        complete, _ = catalogue(self.run)
+        kept = f"`{complete[0].manifest.tag}` is kept" if complete else "there is no earlier one"
+        free = format_bytes(shutil.disk_usage(self.run.root).free)
+        message = f"`{partial.name.removesuffix(PARTIAL)}` could not be written, {kept}: {failure} ({free} free)"
+        help = "free some space; training goes on, and saves again at the next interval"
+        return Diagnostic("ZT707", "unsaved-checkpoint", Severity.WARNING, message, help=help)
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def _on_disk(file: Path) -> int:
+    """Returns the size of a file once its content is on the disk."""
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+        return os.fstat(handle).st_size
+    finally:
+        os.close(handle)

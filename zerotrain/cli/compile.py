@@ -1,0 +1,50 @@
+"""`zerotrain compile`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from zerotrain.check.case import Case
+from zerotrain.check.render import render_full
+from zerotrain.check.runner import check_reading
+from zerotrain.cli.arguments import add_spec
+from zerotrain.cli.check import exit_code
+from zerotrain.compile.emit import compile_spec
+from zerotrain.hardware.probe import surroundings
+from zerotrain.spec.load import read_spec
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    add_spec(parser)
+    parser.add_argument("-o", "--output", metavar="FILE", type=Path, help="write to a file instead")
+    parser.add_argument(
+        "--for",
+        dest="target",
+        choices=("deepspeed", "zerotrain", "hf", "accelerate"),
+        default="deepspeed",
+        help="who reads it: a script around deepspeed.initialize, a run of zerotrain's, HF Trainer, or Accelerate",
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Prints the JSON, and nothing else, on standard output; findings go to standard error."""
+    around, reading = surroundings(), read_spec(given.spec, given.overrides)
+    found = check_reading(reading, around, given.world_size)
+    sys.stderr.write(render_full(found, color=sys.stderr.isatty()))
+    if code := exit_code(found):
+        return code
+    assert reading.spec is not None, "a spec without errors was read"
+    case = Case(reading.spec, around, given.world_size)
+    text = compile_spec(case.resolved, given.target).as_json()
+    if given.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        given.output.write_text(text, encoding="utf-8")
+    except OSError as broken:
+        print(f"zerotrain compile: cannot write `{given.output}`: {broken.strerror}", file=sys.stderr)
+        return 2
+    return 0

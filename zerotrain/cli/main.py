@@ -1,0 +1,67 @@
+"""The command line: one verb per file, imported when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from zerotrain.errors import ZerotrainError
+from zerotrain.version import __version__
+
+VERBS = {
+    "new": "write a commented spec",
+    "check": "find what is wrong with specs, before anything starts",
+    "compile": "print the DeepSpeed JSON of a spec",
+    "explain": "tell about a code, or where a compiled value comes from",
+    "train": "check, prepare, start and follow a run",
+    "resume": "continue a run from its last checkpoint, exactly",
+    "status": "tell where a run stands",
+    "export": "write Hugging Face weights of a run",
+    "schema": "print the JSON Schema of specs, for editors",
+}
+
+OK, FINDINGS, COULD_NOT_RUN = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit code: 0 clean, 1 findings or a failed run, 2 could not run."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser(words[0] if words else None)
+    given = parser.parse_args(words)
+    try:
+        return int(given.run(given))
+    except ZerotrainError as refused:
+        _tell(refused)
+        return FINDINGS
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return OK
+
+
+def _parser(verb: str | None) -> argparse.ArgumentParser:
+    """Returns the parser; only the chosen verb's module is imported."""
+    parser = argparse.ArgumentParser(prog="zerotrain", description="One file, one command: a run on DeepSpeed.")
+    parser.add_argument("--version", action="version", version=f"zerotrain {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for name, help in VERBS.items():
+        own = verbs.add_parser(name, help=help, description=help)
+        if name == verb:
+            module = import_module(f"zerotrain.cli.{name}")
+            module.add_arguments(own)
+            own.set_defaults(run=module.run)
+    return parser
+
+
+def _tell(refused: ZerotrainError) -> None:
+    from zerotrain.check.render import render_full
+
+    sys.stdout.flush()
+    sys.stderr.write(render_full(refused.findings, color=sys.stderr.isatty()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""`zerotrain status`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from zerotrain.runs.attempts import Attempt, attempts
+from zerotrain.runs.catalogue import catalogue
+from zerotrain.runs.history import curve, rows
+from zerotrain.runs.layout import RunDirectory
+from zerotrain.runs.progress import evaluation_line, training_line
+from zerotrain.runs.record import read_record
+from zerotrain.units import format_seconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("directory", metavar="RUN", type=Path, help="a run directory, such as runs/quickstart")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Prints where the run stands."""
+    for line in _lines(RunDirectory(given.directory)):
+        print(line)
+    return 0
+
+
+def _lines(run: RunDirectory) -> Iterator[str]:
+    record, trained = read_record(run), curve(run)
+    tried = attempts(run)
+    outcome = tried[-1].outcome if tried else "not started"
+    yield f"{record.name}: {outcome}, {max(trained, default=0)}/{record.steps} steps"
+    if trained:
+        yield training_line(trained[max(trained)], record.steps, None)
+    for row in list(rows(run, "eval"))[-1:]:
+        yield evaluation_line(row, record.steps)
+    complete, passed_over = catalogue(run)
+    yield f"checkpoints: {', '.join(c.manifest.tag for c in complete) or 'none'}"
+    for passed in passed_over:
+        yield f"  passed over {passed.path.name}: {passed.reason}"
+    for attempt in tried:
+        yield _attempt(attempt)
+
+
+def _attempt(attempt: Attempt) -> str:
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(attempt.started))
+    lasted = f" after {format_seconds(attempt.ended - attempt.started)}" if attempt.ended else ""
+    source = f", continued from {attempt.resumed_from}" if attempt.resumed_from else ""
+    why = f": {attempt.reason}" if attempt.reason else ""
+    return f"attempt {attempt.number}: {attempt.world_size} ranks from {began}{source}, {attempt.outcome}{lasted}{why}"

@@ -1,0 +1,30 @@
+"""The shape of the model a spec asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zerotrain.arch.describe import architectures, model_shape, shape_problems
+from zerotrain.arch.shape import ModelShape
+from zerotrain.compile.resolve import vocabulary_size
+from zerotrain.spec.run import RunSpec
+
+
+def model_config(spec: RunSpec, pretrained: Mapping[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
+    """Returns the model type and the config keys that are known, the vocabulary's size among them."""
+    if pretrained is not None:
+        return str(pretrained["model_type"]), {**pretrained, **spec.model.config}
+    config = dict(spec.model.config)
+    vocabulary = vocabulary_size(spec)
+    if vocabulary is not None:
+        config.setdefault("vocab_size", vocabulary)
+    return spec.model.architecture, config
+
+
+def shape_of(spec: RunSpec, pretrained: Mapping[str, Any] | None = None) -> ModelShape | None:
+    """Returns the shape of the model, or None when zerotrain does not know the architecture or it is impossible."""
+    architecture, config = model_config(spec, pretrained)
+    if architecture not in architectures() or shape_problems(architecture, config):
+        return None
+    return model_shape(architecture, config)

@@ -1,0 +1,253 @@
+"""Settles everything a spec leaves open: no `auto`, no epochs, no relative path is left after this."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zerotrain.arch.shape import ModelShape
+from zerotrain.compile.facts import DataFacts
+from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.errors import SpecError
+from zerotrain.hardware.surroundings import Surroundings
+from zerotrain.hardware.topology import Topology, topology_of
+from zerotrain.spec.base import Spec
+from zerotrain.spec.model import BpeTokenizer, BytesTokenizer, PretrainedTokenizer, TextSource
+from zerotrain.spec.run import RunSpec
+from zerotrain.units import Duration
+
+_SMALLEST_BUCKET = 2_000_000
+_LARGEST_BUCKET = 500_000_000
+_USUAL_HIDDEN_SIZE = 4096
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A spec with nothing left to settle, and how each value that was open came about."""
+
+    spec: RunSpec
+    topology: Topology
+    shape: ModelShape | None
+    steps: int | None
+    """Optimizer steps; None while the horizon is in epochs and the data is not prepared."""
+    derivations: Mapping[str, str] = field(default_factory=dict)
+    """Dotted key to the sentence that derives it."""
+
+
+def resolve(
+    spec: RunSpec,
+    surroundings: Surroundings,
+    *,
+    shape: ModelShape | None = None,
+    world_size: int | None = None,
+    facts: DataFacts | None = None,
+) -> Resolved:
+    """Returns the spec with every open value settled.
+
+    `shape` gives bucket sizes; `facts` give the length of an epoch and the special tokens. Raises SpecError with
+    everything that has no solution.
+    """
+    settling = _Settling(spec, surroundings, topology_of(spec.hardware, spec.parallel, world_size), shape, facts)
+    updates = {
+        "model": settling.model(),
+        "data": settling.data(),
+        "batch": settling.batch(),
+        "precision": settling.precision(),
+        "zero": settling.zero(),
+        "export": settling.export(),
+        "hardware": settling.hardware(),
+        **settling.lengths(),
+    }
+    if settling.problems:
+        raise SpecError(*settling.problems)
+    settled = spec.model_copy(update=updates)
+    return Resolved(settled, settling.topology, shape, settling.steps(), settling.derivations)
+
+
+class _Settling:
+    """One pass over a spec; each method settles one section and notes how."""
+
+    def __init__(
+        self, spec: RunSpec, around: Surroundings, topology: Topology, shape: ModelShape | None, facts: DataFacts | None
+    ) -> None:
+        self.spec, self.around, self.topology, self.shape, self.facts = spec, around, topology, shape, facts
+        self.problems: list[Diagnostic] = []
+        self.derivations: dict[str, str] = {}
+
+    def _settle(self, key: str, given: Any, value: Any, why: str) -> Any:
+        """Returns `given`, or `value` with its derivation when `given` is open."""
+        if given not in ("auto", None):
+            return given
+        self.derivations[key] = why
+        return value
+
+    def batch(self) -> Spec:
+        batch, dp = self.spec.batch, self.topology.dp
+        lot = batch.micro_batch_size * dp
+        steps = batch.global_batch_size // lot if lot else 0
+        given = batch.gradient_accumulation_steps
+        if dp == 0 or self.topology.world_size % self.topology.model_parallel_size:
+            self.problems.append(_unfilled_axes(self.topology))
+        elif batch.global_batch_size % lot:
+            self.problems.append(_indivisible(batch.global_batch_size, batch.micro_batch_size, dp))
+        elif given not in ("auto", steps):
+            self.problems.append(_contradicting(batch.global_batch_size, batch.micro_batch_size, given, dp))
+        why = f"{batch.global_batch_size} / ({batch.micro_batch_size} per rank x {dp} data-parallel ranks)"
+        value = self._settle("batch.gradient_accumulation_steps", given, steps, why)
+        return batch.model_copy(update={"gradient_accumulation_steps": value})
+
+    def steps(self) -> int | None:
+        return self._in_steps(self.spec.horizon)
+
+    def lengths(self) -> dict[str, Any]:
+        spec = self.spec
+        schedule = spec.schedule.model_copy(update={"warmup": self._length("schedule.warmup", spec.schedule.warmup)})
+        save_every = self._length("checkpoint.save_every", spec.checkpoint.save_every)
+        every = self._length("evaluation.every", spec.evaluation.every)
+        return {
+            "horizon": self._length("horizon", spec.horizon),
+            "schedule": schedule,
+            "checkpoint": spec.checkpoint.model_copy(update={"save_every": save_every}),
+            "evaluation": spec.evaluation.model_copy(update={"every": every}),
+        }
+
+    def _length(self, key: str, length: Duration | None) -> Duration | None:
+        steps = self._in_steps(length) if length else None
+        if length is None or steps is None or length.unit == "steps":
+            return length
+        batch, seq_len = self.spec.batch.global_batch_size, self.spec.data.seq_len
+        samples = self.facts.train_samples if self.facts else 0
+        per_step = f"{batch} samples" if length.unit == "epochs" else f"{batch} samples x {seq_len} tokens"
+        whole = f"{length.value} x {samples} samples" if length.unit == "epochs" else str(length)
+        self.derivations[key] = f"{whole} / {per_step} per step, rounded up"
+        return Duration.steps(steps)
+
+    def _in_steps(self, length: Duration) -> int | None:
+        batch = self.spec.batch.global_batch_size
+        if length.unit == "steps":
+            return length.value
+        if length.unit == "tokens":
+            return math.ceil(length.value / (batch * self.spec.data.seq_len))
+        return math.ceil(length.value * self.facts.train_samples / batch) if self.facts else None
+
+    def precision(self) -> Spec:
+        precision = self.spec.precision
+        at_stage_0 = self.spec.zero.stage == 0 and precision.dtype in ("bf16", "fp16")
+        usual = precision.dtype if at_stage_0 else "fp32"
+        why = (
+            f"at ZeRO stage 0 DeepSpeed accumulates in the dtype of the weights, `{precision.dtype}`"
+            if at_stage_0
+            else "gradients of many micro-batches and ranks are summed without loss in fp32"
+        )
+        accumulate = self._settle("precision.grad_accum_dtype", precision.grad_accum_dtype, usual, why)
+        why = f"the same as `precision.grad_accum_dtype`, `{accumulate}`"
+        travel = self._settle("precision.communication_dtype", precision.communication_dtype, accumulate, why)
+        return precision.model_copy(update={"grad_accum_dtype": accumulate, "communication_dtype": travel})
+
+    def zero(self) -> Spec:
+        zero = self.spec.zero
+        hidden = self.shape.hidden_size if self.shape else _USUAL_HIDDEN_SIZE
+        bucket = min(max(hidden * hidden, _SMALLEST_BUCKET), _LARGEST_BUCKET)
+        on_gpu = self.spec.hardware.gpu != "cpu"
+        square = f"hidden_size {hidden} squared"
+        values = {
+            "overlap_comm": (on_gpu, f"hardware is `{self.spec.hardware.gpu}`"),
+            "reduce_bucket_size": (bucket, f"{square}, at least {_SMALLEST_BUCKET}, at most {_LARGEST_BUCKET}"),
+            "prefetch_bucket_size": (int(0.9 * hidden * hidden), f"0.9 x {square}"),
+            "param_persistence_threshold": (10 * hidden, f"10 x hidden_size {hidden}"),
+        }
+        updates = {name: self._settle(f"zero.{name}", getattr(zero, name), *how) for name, how in values.items()}
+        even = updates["reduce_bucket_size"] // 2 * 2
+        why = "the same as `zero.reduce_bucket_size`, made even, as DeepSpeed asks"
+        updates["allgather_bucket_size"] = self._settle(
+            "zero.allgather_bucket_size", zero.allgather_bucket_size, even, why
+        )
+        return zero.model_copy(update=updates)
+
+    def export(self) -> Spec | None:
+        export, dtype = self.spec.export, self.spec.precision.dtype
+        if export is None:
+            return None
+        usual = dtype if dtype in ("bf16", "fp16") else "fp32"
+        return export.model_copy(
+            update={"dtype": self._settle("export.dtype", export.dtype, usual, f"`precision.dtype` is `{dtype}`")}
+        )
+
+    def hardware(self) -> Spec:
+        update = {"num_nodes": self.topology.num_nodes, "gpus_per_node": self.topology.gpus_per_node}
+        return self.spec.hardware.model_copy(update=update)
+
+    def model(self) -> Spec:
+        model, facts = self.spec.model, self.facts
+        if model.architecture is None:
+            return model
+        config = dict(model.config)
+        vocabulary = vocabulary_size(self.spec, facts)
+        if vocabulary is not None and "vocab_size" not in config:
+            config["vocab_size"] = vocabulary
+            self.derivations["model.config.vocab_size"] = "the size of the tokenizer's vocabulary"
+        if facts is not None:
+            config = _special_tokens(facts) | config
+        return model.model_copy(update={"config": config})
+
+    def data(self) -> Spec:
+        data = self.spec.data
+        cache = str(self.around.cache / "data") if data.cache == "auto" else str(self.around.directory / data.cache)
+        tokenizer = data.tokenizer
+        if isinstance(tokenizer, PretrainedTokenizer) and tokenizer.path is None:
+            tokenizer = tokenizer.model_copy(update={"path": self.spec.model.pretrained})
+        return data.model_copy(
+            update={
+                "cache": cache,
+                "tokenizer": tokenizer,
+                "train": [self._source(source) for source in data.train],
+                "validation": [self._source(source) for source in data.validation],
+            }
+        )
+
+    def _source(self, source: Any) -> Any:
+        if not isinstance(source, TextSource):
+            return source
+        return source.model_copy(update={"path": str(self.around.directory / source.path)})
+
+
+def vocabulary_size(spec: RunSpec, facts: DataFacts | None = None) -> int | None:
+    """Returns the entries of the tokenizer's vocabulary, or None while only the tokenizer itself knows."""
+    tokenizer = spec.data.tokenizer
+    if isinstance(tokenizer, BpeTokenizer):
+        return tokenizer.vocab_size
+    if isinstance(tokenizer, BytesTokenizer):
+        return 257
+    return facts.vocab_size if facts else None
+
+
+def _special_tokens(facts: DataFacts) -> dict[str, int]:
+    return {
+        "bos_token_id": facts.eos_token_id,
+        "eos_token_id": facts.eos_token_id,
+        "pad_token_id": facts.pad_token_id,
+    }
+
+
+def _unfilled_axes(topology: Topology) -> Diagnostic:
+    axes = f"tp {topology.tp} x pp {topology.pp} x sp {topology.sp} = {topology.model_parallel_size}"
+    message = f"{topology.world_size} ranks are not a multiple of {axes}"
+    help = f"use a multiple of {topology.model_parallel_size} ranks, or smaller degrees"
+    return error("ZT401", "unfilled-axes", message, help=help, key="parallel")
+
+
+def _indivisible(batch: int, micro: int, dp: int) -> Diagnostic:
+    lot = micro * dp
+    below, above = batch // lot * lot, math.ceil(batch / lot) * lot
+    message = f"{batch} is not a multiple of {lot} ({micro} per rank x {dp} data-parallel ranks)"
+    help = f"use {below} or {above}" if below else f"use {above}, or a smaller micro-batch"
+    return error("ZT101", "indivisible-global-batch", message, help=help, key="batch.global_batch_size")
+
+
+def _contradicting(batch: int, micro: int, accumulation: int | str, dp: int) -> Diagnostic:
+    lot = micro * dp
+    message = f"{micro} per rank x {accumulation} steps x {dp} ranks is {lot * int(accumulation)}, not {batch}"
+    help = f"use {batch // lot}, or leave it `auto`"
+    return error("ZT102", "contradicting-batch", message, help=help, key="batch.gradient_accumulation_steps")

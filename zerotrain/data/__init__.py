@@ -1,0 +1,1 @@
+"""Data: prepared once into a memory-mapped store, then read by index."""

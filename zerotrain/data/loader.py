@@ -1,0 +1,95 @@
+"""The batches of one rank; where training stands in the data is one whole number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zerotrain.data.collate import Batch, collate
+from zerotrain.data.order import sample_indices
+from zerotrain.data.store import SampleStore
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """What one rank puts through the model at once."""
+
+    batch: Batch
+    first_sample: int
+    """Number of its first sample, counted from the first sample that any rank ever consumed."""
+
+
+@dataclass(frozen=True)
+class GlobalBatch:
+    """What all ranks together consume in one optimizer step."""
+
+    trained_tokens: int
+    """Tokens predicted in it, on all ranks."""
+    first_sample: int
+    """Samples consumed before it, by all ranks."""
+    size: int
+    """Samples in it, of all ranks."""
+    micro_batches: Iterator[MicroBatch]
+    """This rank's part, to be gone through once."""
+
+
+class Loader:
+    """Reads the part of one data-parallel rank, from any position and for any split of the batch over ranks.
+
+    Micro-batch m of rank r has the places from (m x dp_size + r) x micro_batch_size on of the global batch, so that
+    the samples of a step do not depend on how many ranks share it.
+    """
+
+    def __init__(
+        self,
+        store: SampleStore,
+        *,
+        seed: int,
+        global_batch_size: int,
+        micro_batch_size: int,
+        dp_rank: int,
+        dp_size: int,
+        shuffle: bool = True,
+    ) -> None:
+        if global_batch_size % (micro_batch_size * dp_size):
+            lot = f"{micro_batch_size} samples x {dp_size} ranks"
+            raise ValueError(f"a global batch of {global_batch_size} is not a whole number of {lot}")
+        if not 0 <= dp_rank < dp_size:
+            raise ValueError(f"rank {dp_rank} is not one of {dp_size}")
+        self._store = store
+        self._seed = seed
+        self._global_batch_size = global_batch_size
+        self._micro_batch_size = micro_batch_size
+        self._dp_rank = dp_rank
+        self.dp_size = dp_size
+        self._shuffle = shuffle
+
+    def global_batch(self, step: int) -> GlobalBatch:
+        """Returns what optimizer step `step`, counted from 0, consumes."""
+        first = step * self._global_batch_size
+        indices = self._indices(first)
+        tokens = self._store.trained_tokens(indices)
+        return GlobalBatch(tokens, first, len(indices), self._micro_batches(indices, first))
+
+    def sequential(self, max_samples: int | None = None) -> Iterator[MicroBatch]:
+        """Returns this rank's part of all samples, or of the first `max_samples`, in order and without repetition.
+
+        Every rank has the same number of micro-batches; places beyond the last sample have nothing to predict.
+        """
+        samples = min(len(self._store), max_samples or len(self._store))
+        return self._micro_batches(np.arange(samples, dtype=np.int64), 0)
+
+    def _indices(self, first: int) -> npt.NDArray[np.int64]:
+        count, samples = self._global_batch_size, len(self._store)
+        if self._shuffle:
+            return sample_indices(seed=self._seed, num_samples=samples, start=first, count=count)
+        return np.arange(first, first + count, dtype=np.int64) % samples
+
+    def _micro_batches(self, indices: npt.NDArray[np.int64], first: int) -> Iterator[MicroBatch]:
+        size, stride = self._micro_batch_size, self._micro_batch_size * self.dp_size
+        for begin in range(0, len(indices), stride):
+            place = begin + self._dp_rank * size
+            yield MicroBatch(collate(self._store, indices[place : place + size], rows=size), first + place)

@@ -1,0 +1,67 @@
+"""A document, and reading one from a file with a finding for everything that can be wrong with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from zerotrain.diagnostic import Diagnostic, error
+
+VALIDATION_EVERY = 20
+"""One document in this many is for validation."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text, whole."""
+
+    name: str
+    """How a message names it; not part of the data."""
+    text: str
+
+
+def read_text(path: Path, name: str, key: str, problems: list[Diagnostic]) -> str | None:
+    """Returns the text of a file, byte for byte: no newline is translated, no byte order mark removed.
+
+    Appends a finding (ZT602, ZT604) to `problems` and gives None when the file cannot be read as UTF-8.
+    """
+    content = _read_bytes(path, name, key, problems)
+    if content is None:
+        return None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as wrong:
+        problems.append(_not_utf8(name, content, wrong.start, key))
+        return None
+
+
+def in_split(identity: bytes, split: str) -> bool:
+    """Tells whether the document with this identity belongs to the split: a pure function of both."""
+    number = int.from_bytes(blake2b(identity, digest_size=8).digest(), "big")
+    return split == "all" or (number % VALIDATION_EVERY == 0) == (split == "validation")
+
+
+def unreadable(name: str, reason: str, key: str, help: str) -> Diagnostic:
+    """Returns the finding for a file that is there but cannot be read."""
+    return error("ZT604", "unreadable-data", f"`{name}` cannot be read: {reason}", help=help, key=key)
+
+
+def _read_bytes(path: Path, name: str, key: str, problems: list[Diagnostic]) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError as failure:
+        reason = (failure.strerror or str(failure)).lower()
+        problems.append(unreadable(name, reason, key, "make the file readable, or leave it out"))
+        return None
+
+
+def _not_utf8(name: str, content: bytes, offset: int, key: str) -> Diagnostic:
+    line = content.count(b"\n", 0, offset) + 1
+    return error(
+        "ZT602",
+        "not-utf8",
+        f"`{name}` is not UTF-8: byte 0x{content[offset]:02x} at offset {offset}, line {line}",
+        help="convert the file to UTF-8 (`iconv -f latin1 -t utf-8` if it is Latin-1), or leave it out",
+        key=key,
+    )

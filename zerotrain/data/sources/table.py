@@ -1,0 +1,23 @@
+"""The kinds of sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from zerotrain.data.sources.document import Document
+from zerotrain.data.sources.python_stdlib import python_stdlib
+from zerotrain.data.sources.text import text
+from zerotrain.diagnostic import Diagnostic
+
+Source = Callable[[Any, str, list[Diagnostic]], Iterator[Document]]
+"""The documents of (section of the spec, its dotted key, findings so far) in an order that never changes.
+
+A source reads on after a document it cannot read, and appends a finding for each; whoever reads it to the end knows
+all that is wrong with it.
+"""
+
+SOURCES: Mapping[str, Source] = {
+    "python_stdlib": python_stdlib,
+    "text": text,
+}

@@ -1,0 +1,142 @@
+"""Samples by index, straight from memory-mapped files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zerotrain.data.cache import Facts, Layer, Say, damaged, obtain, open_layer
+from zerotrain.data.packing import PACKINGS, Int64s
+from zerotrain.data.tokenizer import TokenizerFacts
+from zerotrain.data.tokens import DOCUMENTS_FILE, TOKENS_FILE, TOKENS_KIND
+from zerotrain.errors import DataError
+from zerotrain.spec.model import DataSpec
+
+IGNORED = -100
+"""The label that is not predicted."""
+
+KIND = "samples"
+
+_ARRAYS = ("starts", "lengths", "sample_offsets", "trained")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample, or several on top of each other: int64 arrays [seq_len] or [samples, seq_len]."""
+
+    input_ids: Int64s
+    labels: Int64s
+    """The token to predict at each input; -100 at padding."""
+    position_ids: Int64s
+    """Counted from 0 in each segment, and in the padding."""
+    segment_ids: Int64s
+    """Counted from 0 in each sample; -1 at padding."""
+
+
+class SampleStore:
+    """Prepared samples. Opening reads one small file, whatever the size of the data."""
+
+    def __init__(self, path: Path, facts: Facts, tokens: Layer) -> None:
+        self.path = path
+        self.seq_len: int = facts["seq_len"]
+        self.pad_token_id: int = facts["pad_token_id"]
+        self._samples: int = facts["samples"]
+        self._starts, self._lengths, self._offsets, self._trained = (_array(path, name) for name in _ARRAYS)
+        self._tokens = np.asarray(np.memmap(tokens.path / TOKENS_FILE, tokens.facts["dtype"], mode="r"))
+
+    @classmethod
+    def open(cls, path: Path) -> SampleStore:
+        """Returns the store in a directory that `prepare` returned.
+
+        Raises DataError (ZT608) when a file of it is missing or has the wrong size.
+        """
+        layer = open_layer(path, KIND)
+        tokens = open_layer(path.parent.parent / TOKENS_KIND / layer.facts["tokens"], TOKENS_KIND)
+        try:
+            return cls(path, layer.facts, tokens)
+        except (OSError, ValueError) as broken:
+            raise DataError(damaged(path, f"its arrays cannot be read ({broken})")) from broken
+
+    def __len__(self) -> int:
+        return self._samples
+
+    def sample(self, index: int) -> Sample:
+        """Returns sample `index`; IndexError when there is none."""
+        stacked = self.samples(np.array([index]))
+        return Sample(stacked.input_ids[0], stacked.labels[0], stacked.position_ids[0], stacked.segment_ids[0])
+
+    def samples(self, indices: npt.ArrayLike, *, rows: int | None = None) -> Sample:
+        """Returns the samples with these indices on top of each other, and padding in what is left of `rows`.
+
+        Raises IndexError when an index is not between 0 and the number of samples.
+        """
+        chosen = self._checked(indices)
+        blank = self._blank(len(chosen) if rows is None else rows)
+        first = self._offsets[chosen]
+        counts = self._offsets[chosen + 1] - first
+        segments = _ranges(first, counts)
+        lengths = self._lengths[segments].astype(np.int64)
+        filled = self._trained[chosen].astype(np.int64)
+        within = _ranges(np.zeros_like(lengths), lengths)
+        cells = _ranges(np.arange(len(chosen)) * self.seq_len, filled)
+        source = np.repeat(self._starts[segments], lengths) + within
+        blank.input_ids.reshape(-1)[cells] = self._tokens[source]
+        blank.labels.reshape(-1)[cells] = self._tokens[source + 1]
+        blank.segment_ids.reshape(-1)[cells] = np.repeat(_ranges(np.zeros_like(counts), counts), lengths)
+        blank.position_ids[: len(chosen)] -= filled[:, None]
+        blank.position_ids.reshape(-1)[cells] = within
+        return blank
+
+    def trained_tokens(self, indices: npt.ArrayLike) -> int:
+        """Returns the number of tokens that these samples predict: a look-up, no sample is read."""
+        return int(self._trained[self._checked(indices)].sum(dtype=np.int64))
+
+    def _checked(self, indices: npt.ArrayLike) -> Int64s:
+        chosen = np.asarray(indices, dtype=np.int64)
+        if chosen.size and not (chosen.min() >= 0 and chosen.max() < self._samples):
+            raise IndexError(f"samples {chosen.min()} to {chosen.max()} of a store of {self._samples}")
+        return chosen
+
+    def _blank(self, rows: int) -> Sample:
+        shape = (rows, self.seq_len)
+        positions = np.tile(np.arange(self.seq_len, dtype=np.int64), (rows, 1))
+        inputs, labels, segments = (np.full(shape, value, np.int64) for value in (self.pad_token_id, IGNORED, -1))
+        return Sample(inputs, labels, positions, segments)
+
+
+def samples_layer(root: Path, data: DataSpec, tokens: Layer, tokenizer: TokenizerFacts, say: Say) -> Layer:
+    """Returns the index of the samples that `data.seq_len` and `data.packing` make of these tokens."""
+    key = {"tokens": tokens.name, "seq_len": data.seq_len, "packing": data.packing, "pad": tokenizer.pad_token_id}
+
+    def build(folder: Path) -> Facts:
+        documents = np.load(tokens.path / DOCUMENTS_FILE)
+        index = PACKINGS[data.packing](documents, data.seq_len)
+        for name in _ARRAYS:
+            np.save(folder / f"{name}.npy", getattr(index, name))
+        samples, trained = len(index.sample_offsets) - 1, int(index.lengths.sum(dtype=np.int64))
+        fill = trained / (samples * data.seq_len)
+        say(f"packed {samples:,} samples of {data.seq_len} tokens, {fill:.1%} full")
+        return {
+            "samples": samples,
+            "trained_tokens": trained,
+            "seq_len": data.seq_len,
+            "packing": data.packing,
+            "pad_token_id": tokenizer.pad_token_id,
+            "tokens": tokens.name,
+        }
+
+    return obtain(root, KIND, key, build, say)
+
+
+def _array(path: Path, name: str) -> npt.NDArray[Any]:
+    return np.asarray(np.load(path / f"{name}.npy", mmap_mode="r"))
+
+
+def _ranges(starts: Int64s, counts: Int64s) -> Int64s:
+    """Returns, for each i in turn, `counts[i]` numbers from `starts[i]` on."""
+    ends = np.cumsum(counts)
+    return np.arange(ends[-1] if len(ends) else 0, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)

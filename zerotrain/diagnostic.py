@@ -1,0 +1,83 @@
+"""The one way to tell a user something: a finding with a code, a place, a fact and a way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    ERROR = "error"
+    """DeepSpeed or zerotrain refuses it, or it cannot mean anything."""
+    WARNING = "warning"
+    """It runs, but a setting is ignored or probably not meant."""
+    INFO = "info"
+    """There is a better way."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a finding is: a position in a file, a key of the spec, or both."""
+
+    file: str | None = None
+    line: int | None = None
+    """Counted from 1."""
+    column: int | None = None
+    """Counted from 1."""
+    key: str | None = None
+    """Dotted path of the key: `batch.global_batch_size`."""
+    source_line: str | None = None
+    """The text of that line."""
+    width: int = 1
+    """Number of characters the finding is about."""
+
+
+@dataclass(frozen=True)
+class Fix:
+    """A change that removes the finding and whose meaning is certain."""
+
+    title: str
+    key: str
+    value: object
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One finding."""
+
+    code: str
+    name: str
+    severity: Severity
+    message: str
+    """The fact with its values, lower case, names in backticks."""
+    place: Place = Place()
+    help: str | None = None
+    """The way out."""
+    fix: Fix | None = None
+
+    def at(self, place: Place) -> Diagnostic:
+        """Returns the same finding at another place."""
+        return replace(self, place=place)
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the finding in the form of the JSON output of `check`."""
+        fix = self.fix and {"title": self.fix.title, "key": self.fix.key, "value": self.fix.value}
+        return {
+            "code": self.code,
+            "name": self.name,
+            "severity": str(self.severity),
+            "message": self.message,
+            "file": self.place.file,
+            "line": self.place.line,
+            "column": self.place.column,
+            "key": self.place.key,
+            "help": self.help,
+            "fix": fix,
+        }
+
+
+def error(code: str, name: str, message: str, *, help: str | None = None, key: str | None = None) -> Diagnostic:
+    """Returns a finding of severity error, to be raised in a `ZerotrainError` by code that is not a rule."""
+    return Diagnostic(code, name, Severity.ERROR, message, Place(key=key), help)

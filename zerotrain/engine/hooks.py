@@ -1,0 +1,105 @@
+"""What happens after an update: log, evaluate, save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zerotrain.engine.loop import Update
+from zerotrain.engine.state import TrainState
+from zerotrain.monitor.meters import Speed, StepClock, peak_bytes
+from zerotrain.monitor.sinks.base import Sink
+
+
+@dataclass
+class LogUpdates:
+    """Writes a row for every update, or for every so many."""
+
+    sink: Sink
+    clock: StepClock
+    speed: Speed
+    attempt: int
+    every: int
+    last_step: int
+
+    def after_update(self, state: TrainState, update: Update) -> None:
+        """Writes the row of an update."""
+        if state.step % self.every == 0 or state.step == self.last_step:
+            self.sink.write(self._row(state, update))
+
+    def _row(self, state: TrainState, update: Update) -> dict[str, object]:
+        seconds = self.clock.seconds()
+        tokens_per_second = update.tokens / seconds
+        return {
+            "kind": "train",
+            "step": state.step,
+            "attempt": self.attempt,
+            "loss": update.loss,
+            "lr": update.lr,
+            "grad_norm": update.grad_norm,
+            "tokens": state.tokens,
+            "samples": state.samples,
+            "step_seconds": seconds,
+            "tokens_per_second": tokens_per_second,
+            "mfu": self.speed.mfu(tokens_per_second),
+            "peak_bytes": peak_bytes(),
+            "skipped": update.skipped,
+            "time": time.time(),
+        }
+
+
+@dataclass
+class Evaluate:
+    """Measures the validation data every so many updates and after the last."""
+
+    measure: Callable[[], dict[str, float]]
+    sink: Sink
+    attempt: int
+    every: int | None
+    last_step: int
+
+    def after_update(self, state: TrainState, update: Update) -> None:
+        """Measures when it is time."""
+        if state.step == self.last_step or (self.every and state.step % self.every == 0):
+            self.now(state)
+
+    def now(self, state: TrainState) -> None:
+        """Measures and writes the row."""
+        start = time.perf_counter()
+        metrics = self.measure()
+        self.sink.write(
+            {
+                "kind": "eval",
+                "step": state.step,
+                "attempt": self.attempt,
+                "metrics": metrics,
+                "seconds": time.perf_counter() - start,
+                "time": time.time(),
+            }
+        )
+
+
+@dataclass
+class Save:
+    """Saves every so many updates and after the last."""
+
+    save: Callable[[TrainState], None]
+    every: int | None
+    last_step: int
+
+    def after_update(self, state: TrainState, update: Update) -> None:
+        """Saves when it is time."""
+        if state.step == self.last_step or (self.every and state.step % self.every == 0):
+            self.save(state)
+
+
+@dataclass
+class RestartClock:
+    """Keeps evaluation and saving out of the next step's time; the last hook of all."""
+
+    clock: StepClock
+
+    def after_update(self, state: TrainState, update: Update) -> None:
+        """Starts the next step."""
+        self.clock.restart()

@@ -1,0 +1,116 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from deepspeed import DeepSpeedEngine
+
+from zerotrain.compile.schedule import lr_factor
+from zerotrain.data.loader import GlobalBatch, Loader
+from zerotrain.engine.device import device_of
+from zerotrain.engine.reduce import sum_over_ranks
+from zerotrain.engine.setup import ReadyEngine
+from zerotrain.engine.state import TrainState
+from zerotrain.modeling.initialize import derived_seed
+from zerotrain.spec.run import RunSpec
+from zerotrain.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one optimizer update was."""
+
+    loss: float
+    """Mean over all trained tokens of the global batch, on all ranks."""
+    grad_norm: float | None
+    """Norm of the whole gradient before clipping."""
+    lr: float
+    tokens: int
+    """Trained tokens of the global batch."""
+    skipped: bool
+    """True when the gradient was not finite, and the weights were left as they were."""
+
+
+class Hook(Protocol):
+    """Looks on after every update."""
+
+    def after_update(self, state: TrainState, update: Update) -> None:
+        """Is called on every rank."""
+        ...
+
+
+@dataclass(frozen=True)
+class Training:
+    """Everything the loop needs."""
+
+    spec: RunSpec
+    steps: int
+    ready: ReadyEngine
+    task: Task
+    loader: Loader
+    state: TrainState
+    hooks: Sequence[Hook]
+
+
+def train(training: Training) -> None:
+    """Trains to the end of the run."""
+    engine, state = training.ready.engine, training.state
+    engine.train()
+    for step in range(state.step + 1, training.steps + 1):
+        training.ready.set_learning_rate(learning_rate_factor(training, step))
+        batch = training.loader.global_batch(step - 1)
+        update = make_update(training, batch)
+        state.advance(batch)
+        for hook in training.hooks:
+            hook.after_update(state, update)
+
+
+def make_update(training: Training, batch: GlobalBatch) -> Update:
+    """Accumulates the gradients of a global batch and lets the optimizer step once.
+
+    DeepSpeed averages gradients over the ranks; scaled by ranks / tokens, the mean over ranks is the mean over tokens,
+    whatever the number of micro-batches and however the tokens are spread over them.
+    """
+    engine, dp = training.ready.engine, training.loader.dp_size
+    device = device_of(engine)
+    scale = dp / batch.trained_tokens
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    grad_norm: float | None = None
+    for micro_batch in batch.micro_batches:
+        torch.manual_seed(derived_seed(training.spec.seed, "dropout", micro_batch.first_sample))
+        loss = training.task.loss(engine, micro_batch.batch.to(device))
+        engine.backward(loss.total * scale, scale_wrt_gas=False)
+        total += loss.total.detach()
+        if engine.is_gradient_accumulation_boundary():
+            grad_norm = _unwrapped_grad_norm(engine)
+        engine.step()
+    return Update(
+        loss=sum_over_ranks(total).item() / batch.trained_tokens,
+        grad_norm=_as_number(engine.get_global_grad_norm()) if grad_norm is None else grad_norm,
+        lr=engine.get_lr()[0],
+        tokens=batch.trained_tokens,
+        skipped=not engine.was_step_applied(),
+    )
+
+
+def learning_rate_factor(training: Training, step: int) -> float:
+    """Returns the learning rate of an update as a fraction of the peak."""
+    schedule = training.spec.schedule
+    warmup = schedule.warmup.value if schedule.warmup else 0
+    return lr_factor(schedule, step, warmup_steps=warmup, total_steps=training.steps)
+
+
+def _unwrapped_grad_norm(engine: DeepSpeedEngine) -> float | None:
+    """Returns the gradient norm where DeepSpeed computes none: at stage 0 in fp32 (engine `_take_model_step`)."""
+    if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
+        return None
+    gradients = [parameter.grad for parameter in engine.parameters() if parameter.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients).item()
+
+
+def _as_number(norm: float | torch.Tensor | None) -> float | None:
+    return None if norm is None else float(norm)

@@ -1,0 +1,138 @@
+"""DeepSpeed's compiled ops: built before the ranks meet, once per machine, with a word about the wait."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch.utils import cpp_extension
+
+from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.engine.device import accelerator, on_cpu
+from zerotrain.errors import LaunchError
+from zerotrain.hardware.probe import compiler
+
+_ON_DEVICE = {
+    "adam": "FusedAdamBuilder",
+    "adamw": "FusedAdamBuilder",
+    "muon": "FusedAdamBuilder",
+    "lion": "FusedLionBuilder",
+    "lamb": "FusedLambBuilder",
+}
+_OFFLOADED = {
+    "adam": "CPUAdamBuilder",
+    "adamw": "CPUAdamBuilder",
+    "muon": "CPUAdamBuilder",
+    "adagrad": "CPUAdagradBuilder",
+    "lion": "CPULionBuilder",
+}
+_BUILD = "import sys; from deepspeed.accelerator import get_accelerator as a; a().create_op_builder(sys.argv[1]).load()"
+
+
+def build_ops(ds_config: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Builds the ops this configuration loads and this machine does not have yet; one process at a time does it.
+
+    Raises LaunchError when there is no compiler or a build fails.
+    """
+    _show_ninja()
+    needed = _needed(ds_config)
+    with _one_at_a_time():
+        for builder in needed:
+            remove_stale_lock(_build_directory(builder) / "lock")
+        missing = [builder for builder in needed if not _is_built(builder)]
+        if missing:
+            _build(missing, say)
+
+
+def _needed(ds_config: Mapping[str, Any]) -> list[str]:
+    optimizer = ds_config["optimizer"]["type"].lower()
+    offloaded = "offload_optimizer" in ds_config["zero_optimization"]
+    builder = (_OFFLOADED if offloaded else _ON_DEVICE).get(optimizer)
+    # On a CPU `init_distributed` loads the shared-memory communication op (deepspeed/comm/torch.py).
+    return ["ShareMemCommBuilder"] * on_cpu() + ([builder] if builder else [])
+
+
+def _name(builder: str) -> str:
+    return accelerator().create_op_builder(builder).name
+
+
+def _is_built(builder: str) -> bool:
+    return (_build_directory(builder) / f"{_name(builder)}.so").is_file()
+
+
+def _build_directory(builder: str) -> Path:
+    # torch has no public function for this; it makes the directory as it returns its name.
+    return Path(cpp_extension._get_build_directory(_name(builder), verbose=False))
+
+
+def _show_ninja() -> None:
+    """Puts the interpreter's own directory on the path, where pip installs the ninja that torch looks for."""
+    own = str(Path(sys.executable).parent)
+    if own not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = own + os.pathsep + os.environ.get("PATH", "")
+
+
+@contextmanager
+def _one_at_a_time() -> Generator[None]:
+    root = Path(cpp_extension.get_default_build_root())
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "zerotrain.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _build(builders: list[str], say: Callable[[str], None]) -> None:
+    _require_compiler()
+    names = [_name(builder) for builder in builders]
+    say(f"compiling DeepSpeed's {' and '.join(names)}: first use on this machine, about a minute")
+    builds = [
+        subprocess.Popen(
+            [sys.executable, "-c", _BUILD, builder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for builder in builders
+    ]
+    for name, build in zip(names, builds, strict=True):
+        output, _ = build.communicate()
+        print(output)
+        if build.returncode != 0:
+            raise LaunchError(_failed(name, output))
+
+
+def _require_compiler() -> None:
+    missing = [tool for tool, path in (("g++", compiler()), ("ninja", shutil.which("ninja"))) if path is None]
+    if missing:
+        message = f"DeepSpeed compiles ops at first use, and there is no `{'` and no `'.join(missing)}`"
+        help = "install them: `apt-get install g++` and `pip install ninja`, or set CXX to your compiler"
+        raise LaunchError(error("ZT801", "no-compiler", message, help=help))
+
+
+def _failed(name: str, output: str) -> Diagnostic:
+    lines = [line for line in output.splitlines() if "error" in line.lower()] or output.splitlines()[-1:]
+    message = f"compiling DeepSpeed's `{name}` failed: {lines[0].strip() if lines else 'no output'}"
+    return error("ZT801", "no-compiler", message, help="the whole output is in the rank's log")
+
+
+def remove_stale_lock(lock: Path) -> bool:
+    """Removes the lock of a build that was killed, on which torch would wait for ever; tells whether it did.
+
+    torch keeps its lock file open while it builds (torch/utils/file_baton.py), so a lock that no process has open is
+    left over.
+    """
+    if not lock.exists() or any(_has_open(process, lock) for process in Path("/proc").glob("[0-9]*")):
+        return False
+    lock.unlink(missing_ok=True)
+    return True
+
+
+def _has_open(process: Path, file: Path) -> bool:
+    try:
+        return any(handle.readlink() == file for handle in (process / "fd").iterdir())
+    except OSError:
+        return False

@@ -1,0 +1,119 @@
+"""After `deepspeed.initialize`: whether the engine uses what was compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from deepspeed import DeepSpeedEngine
+
+from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.engine.device import groups_of
+from zerotrain.engine.inforce import dtype_name, values_in_force
+from zerotrain.engine.recorder import RecordingDict
+from zerotrain.errors import EngineError
+
+_CLASSES = {
+    "adam": {"FusedAdam", "DeepSpeedCPUAdam"},
+    "adamw": {"FusedAdam", "DeepSpeedCPUAdam"},
+    "adagrad": {"Adagrad", "DeepSpeedCPUAdagrad"},
+    "sgd": {"SGD"},
+    "lion": {"FusedLion", "DeepSpeedCPULion"},
+    "lamb": {"FusedLamb"},
+    "muon": {"MuonWithAuxAdam"},
+}
+_GROUP_VALUES = ("lr", "betas", "eps", "weight_decay", "momentum", "nesterov", "dampening", "bias_correction")
+
+
+def refuse_differences(engine: DeepSpeedEngine, given: RecordingDict) -> None:
+    """Raises EngineError with every value the engine uses otherwise, and every key DeepSpeed never looked at."""
+    plain = given.plain()
+    problems = [_differs(*difference) for difference in differences(engine, plain)]
+    problems += [_unread(key) for key in given.unread()]
+    if problems:
+        raise EngineError(*problems)
+
+
+def differences(engine: DeepSpeedEngine, given: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yields key, given value and value in force, for every value of the engine that is not as given."""
+    flat = dict(_leaves(given, ""))
+    for key, used in [*values_in_force(engine._config, list(flat)).items(), *_engine_values(engine, flat)]:
+        if _normal(used) != _normal(flat[key]):
+            yield key, flat[key], used
+    yield from _optimizer_differences(engine, given)
+
+
+def _engine_values(engine: DeepSpeedEngine, flat: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yields what the engine itself uses, beyond what its configuration holds."""
+    weights = {dtype_name(p.dtype) for p in engine.parameters() if p.requires_grad and p.is_floating_point()}
+    yield "train_batch_size", engine.train_batch_size()
+    yield "train_micro_batch_size_per_gpu", engine.train_micro_batch_size_per_gpu()
+    yield "gradient_accumulation_steps", engine.gradient_accumulation_steps()
+    yield "zero_optimization.stage", engine.zero_optimization_stage()
+    yield "bf16.enabled", weights == {"bf16"}
+    yield "fp16.enabled", weights == {"fp16"}
+    yield "data_types.grad_accum_dtype", dtype_name(engine.get_data_types()[1])
+    yield "communication_data_type", dtype_name(engine.communication_data_type)
+    clip = getattr(engine.optimizer, "clip_grad", None)
+    if clip is not None:
+        yield "gradient_clipping", clip
+    accumulation = getattr(engine.optimizer, "gradient_accumulation_dtype", None)
+    if isinstance(accumulation, torch.dtype):
+        yield "data_types.grad_accum_dtype", dtype_name(accumulation)
+    if "zero_optimization.offload_optimizer.device" in flat:
+        yield "zero_optimization.offload_optimizer.device", _offload_device(engine)
+
+
+def _offload_device(engine: DeepSpeedEngine) -> str | None:
+    offload: Any = engine.zero_offload_optimizer()
+    return offload and str(offload.device.value)
+
+
+def _optimizer_differences(engine: DeepSpeedEngine, given: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    kind, params = given["optimizer"]["type"].lower(), given["optimizer"]["params"]
+    used = type(engine.basic_optimizer).__name__
+    if used not in _CLASSES[kind]:
+        yield "optimizer.type", given["optimizer"]["type"], used
+    mode = getattr(engine.basic_optimizer, "adam_w_mode", None)
+    if mode is not None and bool(mode) != params.get("adam_w_mode"):
+        yield "optimizer.params.adam_w_mode", params.get("adam_w_mode"), bool(mode)
+    for index, group in enumerate(groups_of(engine)):
+        for name in _GROUP_VALUES:
+            expected = _expected(group, params, name)
+            if name in group and expected is not None and _normal(group[name]) != _normal(expected):
+                yield f"optimizer.params.{name}", expected, f"{group[name]} in group {index}"
+
+
+def _expected(group: Mapping[str, Any], params: Mapping[str, Any], name: str) -> Any:
+    """Returns the value a group should have; Muon's Adam part may have a learning rate of its own."""
+    if name == "lr" and group.get("use_muon") is False:
+        return params.get("adam_lr", params["lr"])
+    return params.get(name)
+
+
+def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _normal(value: Any) -> Any:
+    """Brings a value to a form in which equal values compare equal: names in lower case, sequences as lists."""
+    value = getattr(value, "value", value)
+    if isinstance(value, str):
+        return value.lower()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _differs(key: str, given: Any, used: Any) -> Diagnostic:
+    message = f"`{key}` was compiled as {given!r}, but the engine uses {used!r}"
+    help = "install the versions zerotrain is tested with, or report this"
+    return error("ZT803", "engine-differs", message, help=help, key=key)
+
+
+def _unread(key: str) -> Diagnostic:
+    message = f"DeepSpeed never looked at `{key}`"
+    return error("ZT804", "unread-key", message, help="remove it, or spell it as DeepSpeed reads it", key=key)

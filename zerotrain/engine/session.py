@@ -1,0 +1,105 @@
+"""The life of one rank's process: meet the others, open the run, train, and say what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.engine.ranks import Ranks, read_ranks
+from zerotrain.errors import ZerotrainError
+from zerotrain.monitor.console import Console, keep_terminal
+from zerotrain.runs.attempts import Failure, end_attempt, write_failure
+from zerotrain.runs.layout import RunDirectory
+
+ATTEMPT = "ZEROTRAIN_ATTEMPT"
+"""Environment variable by which our launcher names the attempt; without it a rank reports its failure itself."""
+
+
+@dataclass
+class Session:
+    """One rank's process."""
+
+    ranks: Ranks
+    attempt: int | None
+    """Number of the attempt; None until it is known."""
+    console: Console
+    complaints: TextIO
+    """Where a failure is told when nobody supervises."""
+    is_supervised: bool
+    opened: RunDirectory | None = field(default=None)
+
+    @classmethod
+    def of_this_process(cls, environment: Mapping[str, str]) -> Session:
+        """Returns the session of this process."""
+        ranks = read_ranks()
+        named = environment.get(ATTEMPT)
+        complaints = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
+        return cls(ranks, int(named) if named else None, keep_terminal(ranks.rank), complaints, named is not None)
+
+    def run(self, target: Path, overrides: Sequence[str]) -> int:
+        """Trains; returns the exit code of the process."""
+        try:
+            self._train(target, overrides)
+        except ZerotrainError as refused:
+            self._fail(list(refused.findings), "")
+            return 1
+        except Exception:
+            self._fail([], traceback.format_exc())
+            return 1
+        return 0
+
+    def _train(self, target: Path, overrides: Sequence[str]) -> None:
+        if target.is_dir():
+            self.opened = RunDirectory(target)
+        # Imported here, so that nothing heavy is loaded before this process knows where its output goes.
+        from zerotrain.engine.meet import Meeting
+        from zerotrain.engine.run import run_attempt
+
+        meeting = Meeting(self.ranks, self.console)
+        if self.opened is not None:
+            self.attempt = meeting.open_run(self.opened, self.attempt)
+        else:
+            self.opened, self.attempt = meeting.make_run(target, overrides)
+        run_attempt(self.opened, self.ranks, self.attempt, self.console)
+
+    def _fail(self, findings: list[Diagnostic], trace: str) -> None:
+        print(trace or "\n".join(f"{f.code} {f.name}: {f.message}" for f in findings), file=sys.stderr, flush=True)
+        first = self.ranks.local_rank == 0
+        if self.opened is not None and self.attempt is not None:
+            first = self._record(self.opened, self.attempt, findings, trace)
+        if first and not self.is_supervised:
+            self._complain(findings, trace)
+
+    def _record(self, run: RunDirectory, attempt: int, findings: list[Diagnostic], trace: str) -> bool:
+        """Writes the failure down; tells whether this rank is the first to fail."""
+        try:
+            write_failure(run, attempt, Failure(self.ranks.rank, time.time(), findings, trace))
+            marker = run.attempt(attempt) / "first-failure"
+            marker.touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        except OSError:
+            return True
+        reason = findings[0].message if findings else trace.strip().splitlines()[-1]
+        end_attempt(run, attempt, "failed", reason=f"rank {self.ranks.rank}: {reason}")
+        return True
+
+    def _complain(self, findings: list[Diagnostic], trace: str) -> None:
+        shown = findings or [self._unknown(trace)]
+        for finding in shown:
+            help = f"\n  help: {finding.help}" if finding.help else ""
+            self.complaints.write(f"error[{finding.code}] {finding.name}\n  = {finding.message}{help}\n")
+        self.complaints.flush()
+
+    def _unknown(self, trace: str) -> Diagnostic:
+        last = trace.strip().splitlines()[-1] if trace else "no reason was given"
+        message = f"rank {self.ranks.rank} failed: {last}"
+        log = self.opened.rank_log(self.attempt, self.ranks.rank) if self.opened and self.attempt else None
+        return error("ZT805", "failed-worker", message, help=f"read `{log}`" if log else trace)

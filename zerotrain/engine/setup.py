@@ -1,0 +1,66 @@
+"""From a run directory to an engine that is ready to train."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import deepspeed
+import torch
+from deepspeed import DeepSpeedEngine
+
+from zerotrain.engine.device import accelerator, groups_of, on_cpu
+from zerotrain.engine.ranks import Ranks
+from zerotrain.engine.readback import refuse_differences
+from zerotrain.engine.recorder import RecordingDict
+from zerotrain.engine.stage0 import undo_dummy_step
+from zerotrain.hardware.probe import cpu_count
+from zerotrain.modeling.load import load_model
+from zerotrain.modeling.recompute import enable_recompute
+from zerotrain.runs.layout import RunDirectory
+from zerotrain.spec.run import RunSpec
+
+
+@dataclass(frozen=True)
+class ReadyEngine:
+    """An engine whose settings have been read back, and the learning rates its groups reach at their peak."""
+
+    engine: DeepSpeedEngine
+    peaks: tuple[float, ...]
+
+    def set_learning_rate(self, factor: float) -> None:
+        """Sets every group's learning rate to a fraction of its peak."""
+        for group, peak in zip(groups_of(self.engine), self.peaks, strict=True):
+            group["lr"] = peak * factor
+
+
+def start_process_group(ranks: Ranks, timeout_minutes: int) -> None:
+    """Lets the ranks meet; on a CPU also shares the processors among them."""
+    if on_cpu():
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, cpu_count() // ranks.local_world_size))
+    else:
+        accelerator().set_device(ranks.local_rank)
+    deepspeed.init_distributed(timeout=timedelta(minutes=timeout_minutes), auto_mpi_discovery=False, verbose=False)
+
+
+def build_engine(run: RunDirectory, spec: RunSpec, say: Callable[[str], None]) -> ReadyEngine:
+    """Builds model and engine, and makes sure that the engine uses what was compiled.
+
+    Raises EngineError with every difference.
+    """
+    ds_config = json.loads(run.ds_config.read_text(encoding="utf-8"))
+    say("building the model")
+    model = load_model(spec.model, ds_config, spec.seed)
+    model.config.use_cache = False
+    enable_recompute(model, spec.activation_checkpointing, ds_config)
+    recorder = RecordingDict(ds_config)
+    parameters: Any = list(model.parameters())
+    engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=recorder)
+    refuse_differences(engine, recorder)
+    undo_dummy_step(engine)
+    return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))

@@ -1,0 +1,25 @@
+"""How far a run is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zerotrain.data.loader import GlobalBatch
+
+
+@dataclass
+class TrainState:
+    """The only thing that changes while training, besides the engine. The position in the data is one integer."""
+
+    step: int = 0
+    """Optimizer updates made."""
+    samples: int = 0
+    """Samples consumed."""
+    tokens: int = 0
+    """Tokens trained on."""
+
+    def advance(self, batch: GlobalBatch) -> None:
+        """Notes that the batch has been trained on."""
+        self.step += 1
+        self.samples = batch.first_sample + batch.size
+        self.tokens += batch.trained_tokens

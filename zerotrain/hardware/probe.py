@@ -1,0 +1,53 @@
+"""What this machine is and has. The one light module, besides `load` and `runs`, that looks at the machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+from zerotrain.hardware.surroundings import Surroundings
+
+
+def surroundings() -> Surroundings:
+    """Returns the working directory and the user's cache directory."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Surroundings(directory=Path.cwd(), cache=Path(cache) / "zerotrain")
+
+
+def cpu_count() -> int:
+    """Returns the number of processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def compiler() -> str | None:
+    """Returns the path of a C++ compiler, or None."""
+    chosen = os.environ.get("CXX")
+    return shutil.which(chosen) if chosen else shutil.which("g++") or shutil.which("c++")
+
+
+def free_port() -> int:
+    """Returns a port of this machine that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def git_state(directory: Path) -> dict[str, object] | None:
+    """Returns the commit of a working tree and whether it has uncommitted changes, or None outside one."""
+    commit = _git(directory, "rev-parse", "HEAD")
+    if commit is None:
+        return None
+    return {"commit": commit, "dirty": bool(_git(directory, "status", "--porcelain"))}
+
+
+def _git(directory: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=directory, capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

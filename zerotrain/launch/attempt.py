@@ -1,0 +1,93 @@
+"""One attempt: prepare the job, run it, and find out how it really ended."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.errors import LaunchError
+from zerotrain.hardware.probe import free_port
+from zerotrain.hardware.software import missing_packages
+from zerotrain.hardware.topology import topology_of
+from zerotrain.launch.job import Job, Order
+from zerotrain.launch.table import LAUNCHERS
+from zerotrain.launch.watch import Interrupted, remove_shared_memory, run_job
+from zerotrain.runs.attempts import end_attempt, first_failure, next_attempt, read_attempt
+from zerotrain.runs.layout import RunDirectory
+from zerotrain.runs.record import read_record
+from zerotrain.spec.run import RunSpec
+
+_ADDRESS = "127.0.0.1"
+
+
+def prepare_job(run: RunDirectory, spec: RunSpec, attempt: int, port: int) -> Job:
+    """Returns what would be started for an attempt; has no effect."""
+    order = Order(run, spec, topology_of(spec.hardware, spec.parallel), attempt, port)
+    return LAUNCHERS[spec.launch.type](order)
+
+
+def start_attempt(run: RunDirectory) -> None:
+    """Starts the workers of a run and stays until they end.
+
+    Raises LaunchError when they do not finish; the findings are those of the rank that failed first. Whether they
+    finished is read from the run directory, because launchers lose exit codes: `deepspeed` exits with 0 when the
+    process below it is killed by a signal (launcher/runner.py).
+    """
+    refuse_missing_packages()
+    spec = RunSpec.model_validate(read_record(run).resolved)
+    attempt, port = next_attempt(run), free_port()
+    job = prepare_job(run, spec, attempt, port)
+    try:
+        code = run_job(job)
+    except Interrupted as interrupted:
+        end_attempt(run, attempt, "stopped", reason=f"received {interrupted}")
+        raise
+    finally:
+        sys.stdout.flush()
+        remove_shared_memory(_ADDRESS, port)
+    _refuse_unfinished(run, attempt, code, job)
+
+
+def refuse_missing_packages() -> None:
+    """Raises LaunchError when packages that training needs are not installed."""
+    missing = missing_packages()
+    if missing:
+        named = ", ".join(f"`{package}`" for package in missing)
+        message = f"training needs {named}, not installed beside {sys.executable}"
+        raise LaunchError(error("ZT802", "missing-packages", message, help="pip install 'zerotrain[train]'"))
+
+
+def _refuse_unfinished(run: RunDirectory, attempt: int, code: int, job: Job) -> None:
+    record = read_attempt(run, attempt)
+    if record is not None and record.outcome == "finished" and code == 0:
+        return
+    failure = first_failure(run, attempt)
+    if failure is not None and failure.findings:
+        raise LaunchError(*failure.findings)
+    if failure is not None:
+        reason = failure.traceback.strip().splitlines()[-1]
+        log = run.rank_log(attempt, failure.rank)
+        raise LaunchError(_failed(f"rank {failure.rank} failed: {reason}", f"the whole traceback is in `{log}`", run))
+    end_attempt(run, attempt, "failed", reason=_how_it_ended(code))
+    raise LaunchError(_killed(run, code, job))
+
+
+def _failed(message: str, help: str, run: RunDirectory) -> Diagnostic:
+    return error("ZT805", "failed-worker", message, help=f"{help}; continue with `zerotrain resume {run.root}`")
+
+
+def _how_it_ended(code: int) -> str:
+    # A launcher passes a child's signal on as 128 + n (shells) or 256 - n (Python's sys.exit(-n)).
+    number = -code if code < 0 else 256 - code if code > 192 else code - 128
+    if code != 0 and number in {int(known) for known in signal.Signals}:
+        return f"a worker was killed by {signal.Signals(number).name}"
+    return f"a worker ended with exit code {code} and gave no reason"
+
+
+def _killed(run: RunDirectory, code: int, job: Job) -> Diagnostic:
+    help = f"see `{job.log.parent}`; continue with `zerotrain resume {run.root}`"
+    message = _how_it_ended(code)
+    if "SIGKILL" in message:
+        message += "; the kernel does that when memory runs out"
+    return error("ZT806", "killed-worker", message, help=help)

@@ -1,0 +1,120 @@
+"""Starting a job's processes and staying with them until all have ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from zerotrain.launch.job import Command, Job
+
+_SECONDS_TO_END = 10.0
+_SECONDS_BETWEEN_LOOKS = 0.1
+
+
+class Interrupted(Exception):
+    """Someone asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+
+def run_job(job: Job) -> int:
+    """Starts every command and waits; when one fails the others are ended.
+
+    Returns 0, or the exit code of the command that failed first, negative for the number of the signal that killed it.
+    What the ranks print for people goes to this process's standard output, the rest to the job's log. Raises
+    Interrupted when this process is asked to end, after all of the job's processes are gone.
+    """
+    with job.log.open("ab") as log, _interruptions():
+        processes = [_start(command, log) for command in job.commands]
+        try:
+            return _first_failure(processes)
+        finally:
+            _end(processes)
+
+
+def _start(command: Command, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command.arguments,
+        env={**os.environ, **command.environment},
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stdout.fileno(),
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def _first_failure(processes: list[subprocess.Popen[bytes]]) -> int:
+    running = list(processes)
+    while running:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        for process in list(running):
+            code = process.poll()
+            if code is None:
+                continue
+            running.remove(process)
+            if code != 0:
+                return code
+    return 0
+
+
+def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Ends every process and what it has started: each leads a group of its own."""
+    _signal(processes, signal.SIGTERM)
+    deadline = time.monotonic() + _SECONDS_TO_END
+    while any(_group_lives(process.pid) for process in processes) and time.monotonic() < deadline:
+        for process in processes:
+            process.poll()
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    _signal(processes, signal.SIGKILL)
+    for process in processes:
+        process.wait()
+
+
+def _signal(processes: list[subprocess.Popen[bytes]], number: int) -> None:
+    for process in processes:
+        if _group_lives(process.pid):
+            os.killpg(process.pid, number)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@contextmanager
+def _interruptions() -> Generator[None]:
+    """Raises Interrupted on Ctrl-C and SIGTERM, so that no child outlives this process."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def remove_shared_memory(address: str, port: int) -> list[Path]:
+    """Removes the buffers that killed ranks have left in /dev/shm, about 69 MB each, and returns their paths.
+
+    DeepSpeed names them after the user, and the address and port at which the ranks met (csrc/cpu/comm/shm.cpp).
+    """
+    left = sorted(Path("/dev/shm").glob(f"deepspeed_allreduce_buffer_{os.getuid()}_{address}_{port}*"))
+    for buffer in left:
+        buffer.unlink(missing_ok=True)
+    return left

@@ -1,0 +1,56 @@
+"""The model of a run: built from a config, or loaded from weights; partitioned from the start at ZeRO stage 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import deepspeed
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.initialization import no_init_weights
+from transformers.integrations.deepspeed import HfDeepSpeedConfig
+
+from zerotrain.modeling.initialize import initialize_weights, recompute_buffers
+from zerotrain.spec.model import ModelSpec
+
+
+def load_model(spec: ModelSpec, ds_config: Mapping[str, Any], seed: int) -> PreTrainedModel:
+    """Returns the model in fp32, or at stage 3 partitioned in the training dtype. All ranks must call this."""
+    partitioned = ds_config["zero_optimization"]["stage"] == 3
+    if spec.pretrained is not None:
+        return _pretrained(spec.pretrained, spec, ds_config, partitioned)
+    config = model_config(spec)
+    with _partitioning(ds_config) if partitioned else nullcontext(), no_init_weights():
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=spec.attention)
+    initialize_weights(model, seed)
+    return model
+
+
+def model_config(spec: ModelSpec) -> PretrainedConfig:
+    """Returns the transformers config of a spec."""
+    if spec.pretrained is None:
+        assert spec.architecture is not None, "a spec without either is refused before"
+        return AutoConfig.for_model(spec.architecture, **spec.config)
+    return AutoConfig.from_pretrained(spec.pretrained, revision=spec.revision or "main", **spec.config)
+
+
+def _pretrained(path: str, spec: ModelSpec, ds_config: Mapping[str, Any], partitioned: bool) -> PreTrainedModel:
+    # transformers partitions while it loads, for as long as this object lives.
+    alive = HfDeepSpeedConfig(dict(ds_config)) if partitioned else None
+    model = AutoModelForCausalLM.from_pretrained(
+        path,
+        config=model_config(spec),
+        revision=spec.revision or "main",
+        dtype=torch.float32,
+        attn_implementation=spec.attention,
+    )
+    del alive
+    if partitioned:
+        recompute_buffers(model)
+    return model
+
+
+def _partitioning(ds_config: Mapping[str, Any]) -> AbstractContextManager[object]:
+    return deepspeed.zero.Init(config_dict_or_path=dict(ds_config))

@@ -1,0 +1,49 @@
+"""The base of every section of a spec, and the field types they share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+
+from zerotrain.units import Duration
+
+Auto = Literal["auto"]
+Int = Annotated[int, Field(strict=True)]
+PositiveInt = Annotated[int, Field(strict=True, gt=0)]
+NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
+Float = Annotated[float, Field(strict=True)]
+PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
+NonNegativeFloat = Annotated[float, Field(strict=True, ge=0)]
+Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
+Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
+Bool = Annotated[bool, Field(strict=True)]
+
+
+def _read_duration(value: Any) -> Any:
+    if isinstance(value, Duration):
+        return value
+    if not isinstance(value, str):
+        raise ValueError(f"`{value}` has no unit; write `{value} steps`, `{value} epochs` or `{value} tokens`")
+    return Duration.parse(value)
+
+
+Length = Annotated[
+    Duration,
+    BeforeValidator(_read_duration),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9][0-9_,.]*\s*[kKmMbBtT]?\s+(steps?|epochs?|tokens?)$"}),
+]
+"""A length of training or an interval: `200 steps`, `3 epochs`, `2B tokens`."""
+
+
+class Spec(BaseModel):
+    """A section of the file: unknown keys are errors, values never change after reading."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        defer_build=True,
+    )

@@ -1,0 +1,224 @@
+"""Files and command-line overrides to a `RunSpec`: defaults < extends < file < command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from zerotrain.diagnostic import Diagnostic, Place, Severity, error
+from zerotrain.errors import SpecError
+from zerotrain.spec.invalid import findings as invalid_findings
+from zerotrain.spec.run import RunSpec
+from zerotrain.spec.suggest import nearest
+from zerotrain.spec.tree import Mark, Path, Tree, dotted, parse, undotted
+
+COMMAND_LINE = "command line"
+
+
+class UnreadSection(Exception):
+    """A rule asked for a section that could not be read; the reason is already among the findings."""
+
+
+class Unread:
+    """Stands for a section that could not be read; looking into it raises `UnreadSection`."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnreadSection
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read: the spec as far as it is valid, where everything stands, and what is wrong."""
+
+    spec: RunSpec | None
+    """None when nothing could be read; sections that are not valid are `Unread`."""
+    tree: Tree
+    findings: Sequence[Diagnostic]
+
+    @property
+    def is_valid(self) -> bool:
+        """True when the spec can be used."""
+        return not any(finding.severity is Severity.ERROR for finding in self.findings)
+
+
+def load_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> RunSpec:
+    """Returns the spec in a YAML or JSON file, with `section.field=value` overrides laid over it.
+
+    Raises SpecError with every finding when the file cannot be read or anything in it is not valid.
+    """
+    reading = read_spec(path, overrides)
+    if reading.spec is None or not reading.is_valid:
+        raise SpecError(*reading.findings)
+    return reading.spec
+
+
+def read_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> Reading:
+    """Reads a spec as far as it can be read; never raises for what is in the file."""
+    tree = _read_file(FilePath(path), open_files=())
+    for number, text in enumerate(overrides, start=1):
+        _override(tree, text, number)
+    if not isinstance(tree.data, Mapping):
+        return Reading(None, tree, tree.findings)
+    return _validate(tree)
+
+
+def _validate(tree: Tree) -> Reading:
+    try:
+        return Reading(RunSpec.model_validate(tree.data), tree, tree.findings)
+    except ValidationError as invalid:
+        found = [*tree.findings, *invalid_findings(invalid, tree, RunSpec)]
+        bad = {problem["loc"][0] for problem in invalid.errors() if problem["loc"]}
+        return Reading(_partial(tree.data, bad), tree, found)
+
+
+def _partial(data: Mapping[str, Any], bad: set[Any]) -> RunSpec:
+    """Returns the valid sections, and `Unread` for the others, so that rules can look at the rest."""
+    sections: dict[str, Any] = {}
+    for name, field in RunSpec.model_fields.items():
+        if name in bad:
+            sections[name] = Unread()
+        elif name in data:
+            sections[name] = TypeAdapter(field.rebuild_annotation()).validate_python(data[name])
+    return RunSpec.model_construct(**sections)
+
+
+def _read_file(path: FilePath, open_files: tuple[FilePath, ...]) -> Tree:
+    text = _text(path)
+    if isinstance(text, Diagnostic):
+        return Tree(findings=[text])
+    tree = parse(text, str(path))
+    if tree.findings and tree.data is None:
+        return tree
+    if not isinstance(tree.data, dict):
+        help = "write `name: …` and the other sections, or start from `zerotrain new`"
+        fact = "the file is empty" if tree.data is None else "the file is not a mapping of keys to values"
+        tree.findings.append(error("ZT011", "not-a-spec", fact, help=help).at(Place(str(path), 1, 1)))
+        tree.data = None
+        return tree
+    return _extended(tree, path, (*open_files, path.resolve()))
+
+
+def _text(path: FilePath) -> str | Diagnostic:
+    place = Place(file=str(path))
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as broken:
+        fact = f"the file is not UTF-8: byte {broken.object[broken.start]:#04x} at offset {broken.start}"
+        return error("ZT002", "not-utf8-spec", fact, help="save it as UTF-8").at(place)
+    except OSError as broken:
+        reason = (broken.strerror or str(broken)).lower()
+        return error("ZT001", "unreadable-file", f"cannot read `{path}`: {reason}", help=_file_help(path)).at(place)
+
+
+def _file_help(path: FilePath) -> str:
+    siblings = sorted(str(p) for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+    near = nearest(str(path), siblings)
+    return f"did you mean `{near}`?" if near else "give the path of a YAML or JSON file"
+
+
+def _extended(tree: Tree, path: FilePath, open_files: tuple[FilePath, ...]) -> Tree:
+    """Lays the file over what it extends."""
+    if "extends" not in tree.data:
+        return tree
+    named = tree.data.pop("extends")
+    names = named if isinstance(named, list) else [named]
+    below = Tree(data={}, lines=dict(tree.lines))
+    for index, name in enumerate(names):
+        here = tree.place(("extends", index) if isinstance(named, list) else ("extends",))
+        _lay(below, _base(name, path, open_files, here))
+    _lay(below, tree)
+    return below
+
+
+def _base(name: Any, path: FilePath, open_files: tuple[FilePath, ...], here: Place) -> Tree:
+    if not isinstance(name, str):
+        return Tree(findings=[error("ZT007", "invalid-value", "`extends` is not a path or a list of paths").at(here)])
+    base = path.parent / name
+    if base.resolve() in open_files:
+        chain = " -> ".join(file.name for file in (*open_files, base))
+        finding = error(
+            "ZT009", "circular-extends", f"`extends` leads back to itself: {chain}", help="break the circle"
+        )
+        return Tree(findings=[finding.at(here)])
+    tree = _read_file(base, open_files)
+    if tree.data is None and tree.findings and tree.findings[0].code == "ZT001":
+        tree.findings[0] = tree.findings[0].at(here)
+    return tree
+
+
+def _lay(below: Tree, above: Tree) -> None:
+    """Merges `above` over `below`, values and marks; the file above comes first among the lines."""
+    below.findings += above.findings
+    below.lines |= above.lines
+    if isinstance(above.data, Mapping):
+        _merge(below, above, (), below.data, above.data)
+
+
+def _merge(below: Tree, above: Tree, path: Path, old: dict[str, Any], new: Mapping[str, Any]) -> None:
+    for key, value in new.items():
+        here = (*path, key)
+        if isinstance(value, Mapping) and isinstance(old.get(key), dict) and not _other_type(old[key], value):
+            below.marks[here] = above.marks[here]
+            _merge(below, above, here, old[key], value)
+        else:
+            old[key] = value
+            below.marks = {p: mark for p, mark in below.marks.items() if p[: len(here)] != here}
+            below.marks |= {p: mark for p, mark in above.marks.items() if p[: len(here)] == here}
+
+
+def _other_type(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Tells whether the section is of another `type`, whose keys the old ones are not."""
+    return "type" in new and "type" in old and new["type"] != old["type"]
+
+
+def _override(tree: Tree, text: str, number: int) -> None:
+    key, equals, value = text.partition("=")
+    path = undotted(key.strip())
+    place = Place(COMMAND_LINE, number, 1, key.strip() or None, text, max(1, len(key)))
+    if not equals or not path:
+        help = "write `section.field=value`, for example `batch.micro_batch_size=4`"
+        tree.findings.append(error("ZT010", "bad-override", f"`{text}` is not an override", help=help).at(place))
+        return
+    if tree.data is None:
+        return
+    overlay = parse(value, COMMAND_LINE)
+    tree.findings += [finding.at(place) for finding in overlay.findings]
+    blocked = _set(tree.data, path, overlay.data)
+    if blocked is not None:
+        message = f"`{dotted(blocked)}` is not a mapping, so `{dotted(path)}` cannot be set"
+        tree.findings.append(error("ZT010", "bad-override", message).at(place))
+        return
+    _mark_override(tree, path, text, number, len(key))
+
+
+def _set(data: Any, path: Path, value: Any) -> Path | None:
+    """Sets a value; returns the path of what stands in the way, if anything does."""
+    for index, part in enumerate(path[:-1]):
+        if isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        elif isinstance(data, dict):
+            if data.get(str(part)) is None:
+                data[str(part)] = {}
+            data = data[str(part)]
+        else:
+            return path[:index]
+    last = path[-1]
+    if isinstance(data, list) and isinstance(last, int) and last < len(data):
+        data[last] = value
+    elif isinstance(data, dict):
+        data[str(last)] = value
+    else:
+        return path[:-1]
+    return None
+
+
+def _mark_override(tree: Tree, path: Path, text: str, number: int, equals: int) -> None:
+    lines = tree.lines.setdefault(COMMAND_LINE, [])
+    lines += [""] * (number - len(lines))
+    lines[number - 1] = text
+    width = len(text) - equals - 1
+    tree.marks[path] = Mark(COMMAND_LINE, number - 1, equals + 1, width, number - 1, 0, equals)

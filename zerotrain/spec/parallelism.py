@@ -1,0 +1,140 @@
+"""How the run is spread over machines, and where its states live."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from zerotrain.spec.base import Auto, Bool, Fraction, NonNegativeInt, PositiveInt, Spec
+
+
+class OffloadOptimizerSpec(Spec):
+    """Keep optimizer states outside the GPU."""
+
+    device: Literal["cpu", "nvme"]
+    """Where they live; `nvme` needs stage 3."""
+    nvme_path: str | None = None
+    """Directory on a fast local disk."""
+    pin_memory: Bool = True
+    """Use page-locked host memory: faster copies, memory that cannot be swapped."""
+    ratio: Fraction = 1.0
+    """Share of the states that is offloaded; less than 1 needs stage 3."""
+
+
+class OffloadParamSpec(Spec):
+    """Keep parameters outside the GPU; stage 3 only."""
+
+    device: Literal["cpu", "nvme"]
+    """Where they live."""
+    nvme_path: str | None = None
+    """Directory on a fast local disk."""
+    pin_memory: Bool = True
+    """Use page-locked host memory: faster copies, memory that cannot be swapped."""
+
+
+class ZeroSpec(Spec):
+    """ZeRO: what is partitioned over the data-parallel ranks, and what is offloaded."""
+
+    stage: Literal[0, 1, 2, 3] = 0
+    """0: nothing is partitioned; 1: optimizer states; 2: and gradients; 3: and parameters."""
+    offload_optimizer: OffloadOptimizerSpec | None = None
+    """Where optimizer states live; `null`: on the GPU."""
+    offload_param: OffloadParamSpec | None = None
+    """Where parameters live; `null`: on the GPU."""
+    overlap_comm: Bool | Auto = "auto"
+    """Reduce gradients while the backward pass goes on; `auto`: on a GPU yes, on a CPU no."""
+    reduce_bucket_size: PositiveInt | Auto = "auto"
+    """Elements reduced at once; `auto`: hidden_size squared, at least 2 million and at most 500 million."""
+    allgather_bucket_size: PositiveInt | Auto = "auto"
+    """Elements gathered at once at stages 1 and 2; `auto`: the same as `reduce_bucket_size`."""
+    prefetch_bucket_size: NonNegativeInt | Auto = "auto"
+    """Elements fetched ahead at stage 3; `auto`: 0.9 x hidden_size squared."""
+    param_persistence_threshold: NonNegativeInt | Auto = "auto"
+    """Stage 3 does not partition parameters smaller than this; `auto`: 10 x hidden_size."""
+    max_live_parameters: PositiveInt = 1_000_000_000
+    """Stage 3 holds at most this many gathered elements."""
+    sub_group_size: PositiveInt = 1_000_000_000
+    """Stage 3 updates this many elements at a time."""
+
+
+class ParallelSpec(Spec):
+    """Degrees of model parallelism; the data-parallel size follows from the world size."""
+
+    tp: PositiveInt = 1
+    """Tensor-parallel size."""
+    pp: PositiveInt = 1
+    """Pipeline-parallel size."""
+    sp: PositiveInt = 1
+    """Sequence-parallel (Ulysses) size."""
+    ep: PositiveInt = 1
+    """Expert-parallel size."""
+
+
+Granularity = Literal["none", "full"]
+
+
+class ActivationCheckpointingSpec(Spec):
+    """Recompute activations in the backward pass instead of keeping them; `full` is short for `{granularity: full}`."""
+
+    granularity: Granularity = "none"
+    """`full`: every decoder layer keeps only its input."""
+    implementation: Literal["torch", "deepspeed"] = "torch"
+    """`deepspeed` uses DeepSpeed's own checkpointing, with the options below."""
+    cpu_checkpointing: Bool = False
+    """Keep the layers' inputs in host memory; `deepspeed` only."""
+    partition_activations: Bool = False
+    """Partition the layers' inputs over tensor-parallel ranks; `deepspeed` only."""
+
+
+def _expand_granularity(value: Any) -> Any:
+    return {"granularity": value} if isinstance(value, str) else value
+
+
+ActivationCheckpointingField = Annotated[
+    ActivationCheckpointingSpec,
+    BeforeValidator(_expand_granularity, json_schema_input_type=ActivationCheckpointingSpec | Granularity),
+]
+
+
+class HardwareSpec(Spec):
+    """The machines the run is meant for."""
+
+    gpu: str = "cpu"
+    """Accelerator by name, such as `H100-SXM`, or `cpu`."""
+    num_nodes: PositiveInt = 1
+    """Machines."""
+    gpus_per_node: PositiveInt = 1
+    """Ranks per machine."""
+
+
+class _Launch(Spec):
+    timeout_minutes: Annotated[int, Field(strict=True, ge=1)] = 30
+    """How long a collective operation may wait before the run fails."""
+
+
+class LocalLaunch(_Launch):
+    """Start the ranks on this machine, without another launcher."""
+
+    type: Literal["local"]
+
+
+class DeepSpeedLaunch(_Launch):
+    """Start with the `deepspeed` launcher."""
+
+    type: Literal["deepspeed"]
+    hostfile: str | None = None
+    """Lines of `host slots=N`; `null`: this machine."""
+    include: str | None = None
+    """Hosts and slots to use: `worker-1:0,1@worker-2`."""
+    exclude: str | None = None
+    """Hosts and slots not to use."""
+
+
+class TorchrunLaunch(_Launch):
+    """Start with `torchrun` on this machine."""
+
+    type: Literal["torchrun"]
+
+
+LaunchSpec = Annotated[LocalLaunch | DeepSpeedLaunch | TorchrunLaunch, Field(discriminator="type")]

@@ -1,0 +1,110 @@
+"""The whole file: one run."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator
+
+from zerotrain.spec.base import Bool, Length, NonNegativeInt, PositiveInt, Spec
+from zerotrain.spec.model import DataSpec, ModelSpec, PretrainTask, TaskSpec
+from zerotrain.spec.parallelism import (
+    ActivationCheckpointingField,
+    ActivationCheckpointingSpec,
+    HardwareSpec,
+    LaunchSpec,
+    LocalLaunch,
+    ParallelSpec,
+    ZeroSpec,
+)
+from zerotrain.spec.training import BatchSpec, OptimizerSpec, PrecisionField, PrecisionSpec, ScheduleSpec
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+def _plain_name(name: str) -> str:
+    if not _NAME.match(name):
+        raise ValueError(f"`{name}` cannot name a directory; use letters, digits, `.`, `_` and `-`")
+    return name
+
+
+class CheckpointSpec(Spec):
+    """When the state of the run is saved. The last step is always saved."""
+
+    save_every: Length | None = None
+    """Interval between checkpoints; `null`: only at the end."""
+    keep_last: PositiveInt = 2
+    """Newest checkpoints that are kept."""
+
+
+class EvaluationSpec(Spec):
+    """When the validation data is measured. The last step is always measured."""
+
+    every: Length | None = None
+    """Interval between evaluations; `null`: only at the end."""
+    at_start: Bool = False
+    """Measure the untrained model too."""
+    max_samples: PositiveInt | None = None
+    """Use only the first so many validation samples."""
+    early_stopping: None = None
+    """Stop when a metric no longer improves; `null`: never."""
+
+
+class MonitorSpec(Spec):
+    """Where metrics go. `metrics.jsonl` is always written."""
+
+    tensorboard: Bool = False
+    """Write event files to `tensorboard/` in the run directory."""
+    every: PositiveInt = 1
+    """Optimizer steps between two lines of metrics."""
+
+
+class SampleSpec(Spec):
+    """Text generated from the exported weights, to see what was learned."""
+
+    prompts: list[str]
+    """What to continue."""
+    max_new_tokens: PositiveInt = 64
+    """Length of each continuation."""
+
+
+class ExportSpec(Spec):
+    """Hugging Face weights written at the end of training."""
+
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Format of the weights; `auto`: the training dtype."""
+    sample: SampleSpec | None = None
+    """Generate text from the exported weights."""
+
+
+class RunSpec(Spec):
+    """One run."""
+
+    name: Annotated[str, AfterValidator(_plain_name)]
+    """Name of the run; its directory is `runs/<name>`."""
+    seed: NonNegativeInt = 1234
+    """Seed of initial weights, order of samples and dropout."""
+    model: ModelSpec
+    task: TaskSpec = PretrainTask()
+    data: DataSpec
+    batch: BatchSpec
+    horizon: Length
+    """Length of training: `200 steps`, `3 epochs`, `2B tokens`."""
+    optimizer: OptimizerSpec
+    schedule: ScheduleSpec
+    precision: PrecisionField = PrecisionSpec()
+    zero: ZeroSpec = ZeroSpec()
+    parallel: ParallelSpec = ParallelSpec()
+    moe: None = None
+    """Mixture of experts; `null`: the model as it is."""
+    activation_checkpointing: ActivationCheckpointingField = ActivationCheckpointingSpec()
+    checkpoint: CheckpointSpec = CheckpointSpec()
+    evaluation: EvaluationSpec = EvaluationSpec()
+    monitor: MonitorSpec = MonitorSpec()
+    export: ExportSpec | None = None
+    """Export at the end of training; `null`: only on request."""
+    hardware: HardwareSpec = HardwareSpec()
+    launch: LaunchSpec = LocalLaunch(type="local")
+    deepspeed: dict[str, Any] = {}
+    """Raw DeepSpeed keys for what has no field; may not overwrite a compiled key."""

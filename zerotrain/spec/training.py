@@ -1,0 +1,190 @@
+"""How the weights move: batch, optimizer, schedule, precision."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from zerotrain.spec.base import (
+    Auto,
+    Beta,
+    Bool,
+    Fraction,
+    Length,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Spec,
+)
+
+
+class BatchSpec(Spec):
+    """The batch: global = micro-batch x accumulation steps x data-parallel size."""
+
+    global_batch_size: PositiveInt
+    """Samples per optimizer step, over all ranks."""
+    micro_batch_size: PositiveInt
+    """Samples per forward pass on one rank."""
+    gradient_accumulation_steps: PositiveInt | Auto = "auto"
+    """Micro-batches per optimizer step; `auto`: global_batch_size / (micro_batch_size x data-parallel size)."""
+
+
+class _Optimizer(Spec):
+    lr: PositiveFloat
+    """Peak learning rate."""
+    weight_decay: NonNegativeFloat = 0.0
+    """Weight decay."""
+    clip_norm: PositiveFloat | None = 1.0
+    """Clip the global gradient norm to this value; `null` does not clip."""
+
+
+class AdamSpec(_Optimizer):
+    """Adam: weight decay is added to the gradient."""
+
+    type: Literal["adam"]
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """Decay rates of the two moments."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
+
+
+class AdamWSpec(_Optimizer):
+    """AdamW: weight decay is applied to the weights."""
+
+    type: Literal["adamw"]
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """Decay rates of the two moments."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
+
+
+class AdagradSpec(_Optimizer):
+    """Adagrad."""
+
+    type: Literal["adagrad"]
+    eps: PositiveFloat = 1e-10
+    """Added to the denominator."""
+
+
+class SgdSpec(_Optimizer):
+    """Stochastic gradient descent."""
+
+    type: Literal["sgd"]
+    momentum: Beta = 0.0
+    """Momentum factor."""
+    nesterov: Bool = False
+    """Nesterov momentum; needs a momentum."""
+
+
+class LionSpec(_Optimizer):
+    """Lion; on a CPU it needs `zero.offload_optimizer`."""
+
+    type: Literal["lion"]
+    betas: tuple[Beta, Beta] = (0.9, 0.99)
+    """Interpolation and momentum factors."""
+
+
+class LambSpec(_Optimizer):
+    """Lamb; CUDA only, and DeepSpeed asks for fp16 with a dynamic loss scale."""
+
+    type: Literal["lamb"]
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """Decay rates of the two moments."""
+    eps: PositiveFloat = 1e-8
+    """Added to the denominator."""
+    max_coeff: PositiveFloat = 10.0
+    """Largest trust ratio."""
+    min_coeff: NonNegativeFloat = 0.01
+    """Smallest trust ratio."""
+
+
+class MuonSpec(_Optimizer):
+    """Muon for matrices, Adam for embeddings, norms, biases and the head."""
+
+    type: Literal["muon"]
+    momentum: Beta = 0.95
+    """Momentum of the matrices."""
+    adam_lr: PositiveFloat | None = None
+    """Peak learning rate of the Adam part; `null`: the same as `lr`."""
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
+    """Decay rates of the Adam part."""
+    eps: PositiveFloat = 1e-10
+    """Added to the denominator of the Adam part."""
+    ns_method: Literal["gram", "standard"] = "gram"
+    """How the Newton-Schulz iteration is computed."""
+
+
+OptimizerSpec = Annotated[
+    AdamSpec | AdamWSpec | AdagradSpec | SgdSpec | LionSpec | LambSpec | MuonSpec, Field(discriminator="type")
+]
+
+
+class ConstantSchedule(Spec):
+    """The peak learning rate from the end of the warmup on."""
+
+    type: Literal["constant"]
+    warmup: Length | None = None
+    """Rise in equal steps to the peak, which the last warmup step reaches; `null`: no warmup."""
+
+
+class LinearSchedule(Spec):
+    """A straight fall from the peak to `min_lr_ratio` of it at the last step."""
+
+    type: Literal["linear"]
+    warmup: Length | None = None
+    """Rise in equal steps to the peak, which the last warmup step reaches; `null`: no warmup."""
+    min_lr_ratio: Fraction = 0.0
+    """Learning rate of the last step, as a fraction of the peak."""
+
+
+class CosineSchedule(Spec):
+    """Half a cosine from the peak to `min_lr_ratio` of it at the last step."""
+
+    type: Literal["cosine"]
+    warmup: Length | None = None
+    """Rise in equal steps to the peak, which the last warmup step reaches; `null`: no warmup."""
+    min_lr_ratio: Fraction = 0.0
+    """Learning rate of the last step, as a fraction of the peak."""
+
+
+ScheduleSpec = Annotated[ConstantSchedule | LinearSchedule | CosineSchedule, Field(discriminator="type")]
+
+DType = Literal["fp32", "bf16", "fp16"]
+PrecisionName = Literal["fp32", "bf16", "fp16", "autocast-bf16"]
+
+
+class LossScaleSpec(Spec):
+    """Dynamic loss scaling of fp16."""
+
+    initial_scale_power: NonNegativeInt = 16
+    """The first scale is 2 to this power."""
+    window: PositiveInt = 1000
+    """Good steps before the scale is doubled."""
+    hysteresis: PositiveInt = 2
+    """Overflows before the scale is halved."""
+    min_scale: PositiveInt = 1
+    """The scale never falls below this."""
+
+
+class PrecisionSpec(Spec):
+    """Number formats; `precision: bf16` is short for `precision: {dtype: bf16}`."""
+
+    dtype: PrecisionName = "fp32"
+    """Format of weights and activations; `autocast-bf16` keeps fp32 weights and computes in bf16 where it is safe."""
+    grad_accum_dtype: DType | Auto = "auto"
+    """Format gradients are accumulated in; `auto`: fp32, except at ZeRO stage 0, where DeepSpeed only knows `dtype`."""
+    communication_dtype: DType | Auto = "auto"
+    """Format gradients travel in; `auto`: the same as `grad_accum_dtype`."""
+    loss_scale: PositiveFloat | LossScaleSpec | None = None
+    """fp16 only: a fixed scale, or the parameters of a dynamic one; `null`: dynamic with the usual parameters."""
+
+
+def _expand_precision(value: Any) -> Any:
+    return {"dtype": value} if isinstance(value, str) else value
+
+
+PrecisionField = Annotated[
+    PrecisionSpec, BeforeValidator(_expand_precision, json_schema_input_type=PrecisionSpec | PrecisionName)
+]

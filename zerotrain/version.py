@@ -1,0 +1,3 @@
+"""The version of zerotrain, alone in its file so that packaging reads it without importing anything."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,29 @@
+"""Entry of every rank.
+
+`deepspeed --module zerotrain.worker RUN`, `torchrun -m zerotrain.worker RUN` and `python -m zerotrain.worker RUN` all
+work; RUN is a run directory, or a spec of which a run directory is made first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from zerotrain.engine.session import Session
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs this rank to the end; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="zerotrain.worker", description="Train one rank of a run.")
+    parser.add_argument("run", type=Path, help="a run directory, or a spec")
+    parser.add_argument("overrides", nargs="*", help="section.field=value, laid over a spec")
+    parser.add_argument("--local_rank", "--local-rank", type=int, help="set by launchers; the environment counts")
+    given = parser.parse_args(arguments)
+    return Session.of_this_process(os.environ).run(given.run, given.overrides)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
