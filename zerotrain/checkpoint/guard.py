@@ -13,16 +13,20 @@ class WriteGuard:
     """Notes the first error of the writes it guards."""
 
     def __init__(self) -> None:
-        self.failure: Exception | None = None
+        self.failure: str | None = None
 
     @contextmanager
     def noting(self) -> Generator[None]:
         """Notes an error instead of raising it."""
         try:
             yield
-        except (OSError, RuntimeError) as failure:
-            # torch reports a full disk as a RuntimeError of its file writer.
-            self.failure = self.failure or failure
+        except OSError as failure:
+            self.failure = self.failure or (failure.strerror or str(failure)).lower()
+        except RuntimeError as failure:
+            # What torch's file writer raises when the disk is full (caffe2/serialize/inline_container.cc).
+            torn = "inline_container" in str(failure) or "PytorchStreamWriter" in str(failure)
+            reason = "a file could not be written to its end" if torn else str(failure)
+            self.failure = self.failure or reason
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Saver:
         dist.barrier()
         with guarded(self.engine) as guard:
             self.engine.save_checkpoint(str(self.run.checkpoints), tag=partial.name, save_latest=False)
-        failure = self._agree(str(guard.failure) if guard.failure else None)
+        failure = self._agree(guard.failure)
         if failure is None:
             failure = self._agree(self._complete(partial, tag, position) if dist.get_rank() == 0 else None)
         if failure is not None:
@@ -79,7 +79,7 @@ class Saver:
             write_text(self.run.checkpoints / "latest", tag)
             self._remove_old()
         except OSError as failure:
-            return str(failure)
+            return (failure.strerror or str(failure)).lower()
         return None
 
     def _manifest(self, tag: str, position: Position, sizes: dict[str, int]) -> Manifest:

@@ -17,6 +17,7 @@ _UNREADABLE = ("ZT001", "ZT002")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument("specs", metavar="SPEC", nargs="+", help="specs, and overrides `section.field=value`")
+    parser.set_defaults(overrides=[])
     parser.add_argument("--format", choices=tuple(FORMATS), default="full", help="how findings are printed")
     parser.add_argument("--select", action="append", default=[], metavar="ZT3", help="only codes that begin so")
     parser.add_argument("--ignore", action="append", default=[], metavar="ZT3", help="no codes that begin so")
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Prints every finding; returns 1 when one is an error, 2 when a file cannot be read."""
-    files, overrides = specs_and_overrides(given.specs)
+    files, overrides = specs_and_overrides([*given.specs, *given.overrides])
     if not files:
         print("zerotrain check: no SPEC is given, only overrides", file=sys.stderr)
         return 2

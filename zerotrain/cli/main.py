@@ -28,8 +28,7 @@ OK, FINDINGS, COULD_NOT_RUN = 0, 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit code: 0 clean, 1 findings or a failed run, 2 could not run."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser(words[0] if words else None)
-    given = parser.parse_args(words)
+    given = _parse(_parser(words[0] if words else None), words)
     try:
         return int(given.run(given))
     except ZerotrainError as refused:
@@ -40,6 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return OK
+
+
+def _parse(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.Namespace:
+    """Parses words; unlike argparse, takes overrides after options too: `train SPEC --on local name=x`."""
+    given, rest = parser.parse_known_args(words)
+    overrides = [word for word in rest if "=" in word and not word.startswith("-")]
+    unknown = [word for word in rest if word not in overrides]
+    if unknown or (rest and not hasattr(given, "overrides")):
+        parser.error(f"unrecognized arguments: {' '.join(unknown or rest)}")
+    if overrides:
+        given.overrides = [*given.overrides, *overrides]
+    return given
 
 
 def _parser(verb: str | None) -> argparse.ArgumentParser:

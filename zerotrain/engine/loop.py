@@ -90,7 +90,7 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
         engine.step()
     return Update(
         loss=sum_over_ranks(total).item() / batch.trained_tokens,
-        grad_norm=_as_number(engine.get_global_grad_norm()) if grad_norm is None else grad_norm,
+        grad_norm=_reported_grad_norm(engine) if grad_norm is None else grad_norm,
         lr=engine.get_lr()[0],
         tokens=batch.trained_tokens,
         skipped=not engine.was_step_applied(),
@@ -112,5 +112,8 @@ def _unwrapped_grad_norm(engine: DeepSpeedEngine) -> float | None:
     return torch.nn.utils.get_total_norm(gradients).item()
 
 
-def _as_number(norm: float | torch.Tensor | None) -> float | None:
-    return None if norm is None else float(norm)
+def _reported_grad_norm(engine: DeepSpeedEngine) -> float | None:
+    """Returns DeepSpeed's gradient norm; none for Muon under ZeRO, where it is the norm of Muon's updates."""
+    norm = engine.get_global_grad_norm()
+    of_updates = engine.zero_optimization() and engine.optimizer_name() == "muon"
+    return None if norm is None or of_updates else float(norm)

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import shorten
 from typing import TextIO
 
 from zerotrain.diagnostic import Diagnostic, error
@@ -48,10 +49,11 @@ class Session:
         try:
             self._train(target, overrides)
         except ZerotrainError as refused:
-            self._fail(list(refused.findings), "")
+            self._fail(Failure(self.ranks.rank, time.time(), str(refused), list(refused.findings), ""))
             return 1
-        except Exception:
-            self._fail([], traceback.format_exc())
+        except Exception as failure:
+            reason = " ".join(f"{type(failure).__name__}: {failure}".split())
+            self._fail(Failure(self.ranks.rank, time.time(), shorten(reason, 400), [], traceback.format_exc()))
             return 1
         return 0
 
@@ -69,37 +71,33 @@ class Session:
             self.opened, self.attempt = meeting.make_run(target, overrides)
         run_attempt(self.opened, self.ranks, self.attempt, self.console)
 
-    def _fail(self, findings: list[Diagnostic], trace: str) -> None:
-        print(trace or "\n".join(f"{f.code} {f.name}: {f.message}" for f in findings), file=sys.stderr, flush=True)
-        first = self.ranks.local_rank == 0
+    def _fail(self, failure: Failure) -> None:
+        print(failure.traceback or failure.reason, file=sys.stderr, flush=True)
+        is_first = self.ranks.local_rank == 0
         if self.opened is not None and self.attempt is not None:
-            first = self._record(self.opened, self.attempt, findings, trace)
-        if first and not self.is_supervised:
-            self._complain(findings, trace)
+            is_first = self._record(self.opened, self.attempt, failure)
+        if is_first and not self.is_supervised:
+            self._complain(failure)
 
-    def _record(self, run: RunDirectory, attempt: int, findings: list[Diagnostic], trace: str) -> bool:
+    def _record(self, run: RunDirectory, attempt: int, failure: Failure) -> bool:
         """Writes the failure down; tells whether this rank is the first to fail."""
         try:
-            write_failure(run, attempt, Failure(self.ranks.rank, time.time(), findings, trace))
-            marker = run.attempt(attempt) / "first-failure"
-            marker.touch(exist_ok=False)
+            write_failure(run, attempt, failure)
+            (run.attempt(attempt) / "first-failure").touch(exist_ok=False)
         except FileExistsError:
             return False
         except OSError:
             return True
-        reason = findings[0].message if findings else trace.strip().splitlines()[-1]
-        end_attempt(run, attempt, "failed", reason=f"rank {self.ranks.rank}: {reason}")
+        end_attempt(run, attempt, "failed", reason=f"rank {failure.rank}: {failure.reason}")
         return True
 
-    def _complain(self, findings: list[Diagnostic], trace: str) -> None:
-        shown = findings or [self._unknown(trace)]
-        for finding in shown:
+    def _complain(self, failure: Failure) -> None:
+        for finding in failure.findings or [self._unknown(failure)]:
             help = f"\n  help: {finding.help}" if finding.help else ""
             self.complaints.write(f"error[{finding.code}] {finding.name}\n  = {finding.message}{help}\n")
         self.complaints.flush()
 
-    def _unknown(self, trace: str) -> Diagnostic:
-        last = trace.strip().splitlines()[-1] if trace else "no reason was given"
-        message = f"rank {self.ranks.rank} failed: {last}"
+    def _unknown(self, failure: Failure) -> Diagnostic:
         log = self.opened.rank_log(self.attempt, self.ranks.rank) if self.opened and self.attempt else None
-        return error("ZT805", "failed-worker", message, help=f"read `{log}`" if log else trace)
+        help = f"read `{log}`" if log else failure.traceback
+        return error("ZT805", "failed-worker", f"rank {failure.rank} failed: {failure.reason}", help=help)

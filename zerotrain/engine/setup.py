@@ -14,10 +14,10 @@ import torch
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
+from zerotrain.engine.quirks import drop_orphaned_states, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
-from zerotrain.engine.stage0 import undo_dummy_step
 from zerotrain.hardware.probe import cpu_count
 from zerotrain.modeling.load import load_model
 from zerotrain.modeling.recompute import enable_recompute
@@ -63,4 +63,5 @@ def build_engine(run: RunDirectory, spec: RunSpec, say: Callable[[str], None]) -
     engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=recorder)
     refuse_differences(engine, recorder)
     undo_dummy_step(engine)
+    drop_orphaned_states(engine)
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))

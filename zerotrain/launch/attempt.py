@@ -13,12 +13,15 @@ from zerotrain.hardware.topology import topology_of
 from zerotrain.launch.job import Job, Order
 from zerotrain.launch.table import LAUNCHERS
 from zerotrain.launch.watch import Interrupted, remove_shared_memory, run_job
-from zerotrain.runs.attempts import end_attempt, first_failure, next_attempt, read_attempt
+from zerotrain.runs.attempts import Failure, end_attempt, failures, next_attempt, read_attempt
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import RunSpec
 
 _ADDRESS = "127.0.0.1"
+
+_SIGNS_OF_A_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "remote process")
+"""What gloo and NCCL say when another rank is gone."""
 
 
 def prepare_job(run: RunDirectory, spec: RunSpec, attempt: int, port: int) -> Job:
@@ -62,32 +65,36 @@ def _refuse_unfinished(run: RunDirectory, attempt: int, code: int, job: Job) -> 
     record = read_attempt(run, attempt)
     if record is not None and record.outcome == "finished" and code == 0:
         return
-    failure = first_failure(run, attempt)
-    if failure is not None and failure.findings:
-        raise LaunchError(*failure.findings)
-    if failure is not None:
-        reason = failure.traceback.strip().splitlines()[-1]
-        log = run.rank_log(attempt, failure.rank)
-        raise LaunchError(_failed(f"rank {failure.rank} failed: {reason}", f"the whole traceback is in `{log}`", run))
-    end_attempt(run, attempt, "failed", reason=_how_it_ended(code))
-    raise LaunchError(_killed(run, code, job))
+    failed = failures(run, attempt)
+    vanished = sorted(set(range(record.world_size if record else 0)) - {failure.rank for failure in failed})
+    if failed and not (vanished and _lost_a_peer(failed[0])):
+        raise LaunchError(*(failed[0].findings or [_failed(run, attempt, failed[0])]))
+    reason = _how_it_ended(code, vanished if failed else [])
+    end_attempt(run, attempt, "failed", reason=reason)
+    raise LaunchError(_killed(run, reason, job))
 
 
-def _failed(message: str, help: str, run: RunDirectory) -> Diagnostic:
-    return error("ZT805", "failed-worker", message, help=f"{help}; continue with `zerotrain resume {run.root}`")
+def _lost_a_peer(failure: Failure) -> bool:
+    """Tells whether a rank failed only because another one was gone."""
+    return any(sign in failure.traceback for sign in _SIGNS_OF_A_LOST_PEER)
 
 
-def _how_it_ended(code: int) -> str:
+def _failed(run: RunDirectory, attempt: int, failure: Failure) -> Diagnostic:
+    log = run.rank_log(attempt, failure.rank)
+    help = f"the whole traceback is in `{log}`; continue with `zerotrain resume {run.root}`"
+    return error("ZT805", "failed-worker", f"rank {failure.rank} failed: {failure.reason}", help=help)
+
+
+def _how_it_ended(code: int, vanished: list[int]) -> str:
+    who = f"rank {vanished[0]}" if vanished else "a worker"
     # A launcher passes a child's signal on as 128 + n (shells) or 256 - n (Python's sys.exit(-n)).
     number = -code if code < 0 else 256 - code if code > 192 else code - 128
     if code != 0 and number in {int(known) for known in signal.Signals}:
-        return f"a worker was killed by {signal.Signals(number).name}"
-    return f"a worker ended with exit code {code} and gave no reason"
+        return f"{who} was killed by {signal.Signals(number).name}"
+    return f"{who} vanished without a word, as when it is killed" if vanished else f"{who} ended with exit code {code}"
 
 
-def _killed(run: RunDirectory, code: int, job: Job) -> Diagnostic:
+def _killed(run: RunDirectory, reason: str, job: Job) -> Diagnostic:
+    hint = "; the kernel does that when memory runs out" if "SIGKILL" in reason or "vanished" in reason else ""
     help = f"see `{job.log.parent}`; continue with `zerotrain resume {run.root}`"
-    message = _how_it_ended(code)
-    if "SIGKILL" in message:
-        message += "; the kernel does that when memory runs out"
-    return error("ZT806", "killed-worker", message, help=help)
+    return error("ZT806", "killed-worker", f"{reason}{hint}", help=help)

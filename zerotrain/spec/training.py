@@ -104,6 +104,8 @@ class MuonSpec(_Optimizer):
     """Muon for matrices, Adam for embeddings, norms, biases and the head."""
 
     type: Literal["muon"]
+    clip_norm: PositiveFloat | None = None
+    """Under ZeRO DeepSpeed clips the norm of Muon's updates, not of the gradient; `null` does not clip."""
     momentum: Beta = 0.95
     """Momentum of the matrices."""
     adam_lr: PositiveFloat | None = None

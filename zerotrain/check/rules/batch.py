@@ -112,6 +112,22 @@ def nesterov_without_momentum(case: Case) -> Iterator[Diagnostic]:
         yield case.error("optimizer.nesterov", "nesterov needs a momentum", help="add `momentum: 0.9`")
 
 
+@rule("ZT108", "clipped-muon")
+def clipped_muon(case: Case) -> Iterator[Diagnostic]:
+    """Muon's updates are clipped instead of its gradient.
+
+    Why: under ZeRO DeepSpeed orthogonalizes while it partitions the gradient, and clips afterwards (DeepSpeed 0.19.8,
+    runtime/zero/stage_1_and_2.py). The norm of Muon's updates grows with the size of the model and is far above 1, so
+    that `clip_norm: 1.0` shrinks every update many times.
+    Wrong: `{optimizer: {type: muon, lr: 0.02, clip_norm: 1.0}, zero: {stage: 2}}`
+    Right: `optimizer: {type: muon, lr: 0.02}`
+    """
+    optimizer, stage = case.spec.optimizer, case.spec.zero.stage
+    if optimizer.type == "muon" and optimizer.clip_norm is not None and stage > 0:
+        message = f"at ZeRO stage {stage} DeepSpeed clips Muon's updates to {optimizer.clip_norm:g}, not the gradient"
+        yield case.warning("optimizer.clip_norm", message, help="remove it: Muon's updates have a norm of their own")
+
+
 def _exceeds(length: Duration, limit: Duration) -> bool:
     return length.unit == limit.unit and length.value > limit.value
 
@@ -131,4 +147,5 @@ RULES: tuple[Rule, ...] = (
     large_learning_rate,
     nothing_to_evaluate,
     nesterov_without_momentum,
+    clipped_muon,
 )

@@ -84,22 +84,7 @@ def loss_scale_without_fp16(case: Case) -> Iterator[Diagnostic]:
         yield case.warning("precision.loss_scale", message, help="remove it")
 
 
-@rule("ZT206", "adagrad-in-sixteen-bit-at-stage-0")
-def adagrad_in_sixteen_bit(case: Case) -> Iterator[Diagnostic]:
-    """Adagrad is to train 16-bit weights without ZeRO.
-
-    Why: DeepSpeed's 16-bit wrapper replaces the parameters after Adagrad has made its sums for the old ones, and fails
-    with a `KeyError` when the engine is built.
-    Wrong: `{optimizer: {type: adagrad}, precision: bf16, zero: {stage: 0}}`
-    Right: the same at `zero: {stage: 1}`
-    """
-    spec = case.spec
-    if spec.optimizer.type == "adagrad" and spec.precision.dtype in _SIXTEEN_BIT and spec.zero.stage == 0:
-        message = f"DeepSpeed cannot train `{spec.precision.dtype}` weights with `adagrad` at ZeRO stage 0"
-        yield case.error("optimizer.type", message, help="use `zero.stage: 1`")
-
-
-@rule("ZT207", "foreign-accumulation")
+@rule("ZT206", "foreign-accumulation")
 def foreign_accumulation(case: Case) -> Iterator[Diagnostic]:
     """Gradients of one 16-bit format are to be accumulated in the other.
 
@@ -121,6 +106,5 @@ RULES: tuple[Rule, ...] = (
     mixed_accumulation_at_stage_0,
     sixteen_bit_accumulation,
     loss_scale_without_fp16,
-    adagrad_in_sixteen_bit,
     foreign_accumulation,
 )

@@ -1,0 +1,253 @@
+"""`zerotrain train`, with real launchers and real ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from zerotrain.runs.attempts import attempts
+from zerotrain.runs.catalogue import catalogue
+from zerotrain.runs.history import curve
+from zerotrain.runs.layout import RunDirectory
+
+LAUNCHERS = ("local", "deepspeed", "torchrun")
+
+
+def losses(run: Path) -> list[float]:
+    return [row["loss"] for _, row in sorted(curve(RunDirectory(run)).items())]
+
+
+def worker_pids(run: Path) -> list[int]:
+    """Returns the processes that train a run, by their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            where = (process / "cwd").readlink()
+        except OSError:
+            continue
+        if b"zerotrain.worker" in words and b"-m" in words and where == run.parent.parent:
+            found.append(int(process.name))
+    return sorted(found)
+
+
+def wait_for(condition, seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def expected_losses(tmp_path_factory) -> list[float]:
+    return []
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_every_launcher_trains_to_the_end_with_the_same_losses(write, zerotrain, tmp_path, expected_losses, launcher):
+    done = zerotrain("train", write(), "--on", launcher)
+
+    run = tmp_path / "runs" / "tiny"
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "step 3/3" in done.stdout
+    assert "zerotrain status runs/tiny" in done.stdout
+    assert [attempt.outcome for attempt in attempts(RunDirectory(run))] == ["finished"]
+    assert sorted(path.name for path in (run / "logs" / "attempt-1").glob("*.log")) == [
+        "launcher.log",
+        "rank-0.log",
+        "rank-1.log",
+    ]
+    expected_losses[:] = expected_losses or losses(run)
+    assert losses(run) == expected_losses
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["deepspeed", "--num_gpus", "2", "--module", "zerotrain.worker"],
+        ["torchrun", "--standalone", "--nproc-per-node", "2", "--module", "zerotrain.worker"],
+        ["python", "-m", "zerotrain.worker"],
+    ],
+    ids=["deepspeed", "torchrun", "python"],
+)
+def test_a_worker_can_be_started_by_hand_from_a_spec(write, tmp_path, command):
+    own = Path(sys.executable).parent
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PATH": f"{own}{os.pathsep}{os.environ['PATH']}"}
+
+    done = subprocess.run(
+        [str(own / command[0]), *command[1:], str(write())],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    record = json.loads((tmp_path / "runs" / "tiny" / "run.json").read_text())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "step 3/3" in done.stdout
+    assert record["topology"]["dp"] == (1 if command[0] == "python" else 2)
+    assert len(losses(tmp_path / "runs" / "tiny")) == 3
+
+
+def test_the_run_directory_holds_what_the_contract_says(write, zerotrain, tmp_path):
+    done = zerotrain("train", write({"monitor.tensorboard": True, "launch": {"type": "local"}}), "seed=7")
+
+    run = tmp_path / "runs" / "tiny"
+    record, row = json.loads((run / "run.json").read_text()), curve(RunDirectory(run))[3]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (run / "spec.yaml").read_text() == (tmp_path / "spec.yaml").read_text()
+    assert record["overrides"] == ["seed=7"]
+    assert record["resolved"]["seed"] == 7
+    assert record["versions"]["deepspeed"] == "0.19.8"
+    assert list((run / "tensorboard").glob("events.*"))
+    assert set(row) >= {
+        *("kind", "step", "attempt", "loss", "lr", "grad_norm", "tokens", "samples", "step_seconds"),
+        *("tokens_per_second", "mfu", "peak_bytes", "time"),
+    }
+    assert (row["samples"], row["mfu"]) == (12, None)
+    assert json.loads((run / "ds_config.json").read_text())["train_batch_size"] == 4
+
+
+def test_an_existing_run_is_never_overwritten(write, zerotrain, tmp_path):
+    spec = write({"horizon": "1 steps", "launch": {"type": "local"}, "hardware.gpus_per_node": 1})
+    zerotrain("train", spec)
+    before = (tmp_path / "runs" / "tiny" / "metrics.jsonl").read_text()
+
+    again = zerotrain("train", spec)
+    fresh = zerotrain("train", spec, "--fresh")
+
+    assert again.returncode == 1
+    assert "error[ZT701] existing-run" in again.stderr
+    assert "spec.yaml" in again.stderr, "the finding stands at the name in the spec"
+    assert fresh.returncode == 0
+    assert "the old run is kept as `runs/tiny.1`" in fresh.stdout
+    assert (tmp_path / "runs" / "tiny.1" / "metrics.jsonl").read_text() == before
+
+
+def test_a_dry_run_starts_and_writes_nothing(write, zerotrain, tmp_path):
+    done = zerotrain("train", write(), "--dry-run", "--on", "deepspeed")
+
+    assert done.returncode == 0, done.stderr
+    assert "deepspeed.launcher.runner" in done.stdout
+    assert "--num_gpus 2" in done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_spec_starts_nothing(write, zerotrain, tmp_path):
+    done = zerotrain("train", write({"batch.global_batch_size": 7, "zero.stag": 2}))
+
+    assert done.returncode == 1
+    assert "ZT005" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(None, "ZT601"), (b"caf\xe9 " * 100, "ZT602"), (b"", "ZT603")],
+    ids=["missing", "not UTF-8", "empty"],
+)
+def test_useless_data_is_named_at_its_place_in_the_spec(write, zerotrain, tmp_path, content, code):
+    if content is not None:
+        (tmp_path / "text.txt").write_bytes(content)
+    spec = write({"data.train": [{"type": "text", "path": "text.txt"}]})
+
+    done = zerotrain("train", spec)
+
+    assert done.returncode == 1
+    assert f"error[{code}]" in done.stderr
+    assert "spec.yaml:" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_killed_rank_ends_the_run_and_a_resume_is_bitwise_the_same(write, zerotrain, start, tmp_path, launcher):
+    """15 steps, SIGKILL, resume: every logged loss is that of an uninterrupted run."""
+    changes = {"horizon": "40 steps", "checkpoint.save_every": "5 steps", "zero.stage": 2, "precision": "bf16"}
+    spec, run = write(changes), tmp_path / "runs" / "tiny"
+    whole = zerotrain("train", spec, "--on", "local", "name=whole")
+    process = start("train", spec, "--on", launcher)
+    wait_for((run / "checkpoints" / "step-15").exists)
+    os.kill(worker_pids(run)[-1], signal.SIGKILL)
+    output, errors = process.communicate(timeout=60)
+
+    resumed = zerotrain("resume", run)
+
+    assert whole.returncode == 0, whole.stderr
+    assert process.returncode == 1, output + errors
+    assert "ZT806" in errors, errors
+    assert "zerotrain resume runs/tiny" in errors
+    assert worker_pids(run) == []
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert losses(run) == losses(tmp_path / "runs" / "whole")
+    assert [attempt.outcome for attempt in attempts(RunDirectory(run))] == ["failed", "finished"]
+
+
+def test_ctrl_c_ends_every_child_and_says_how_to_go_on(write, zerotrain, start, tmp_path):
+    spec, run = write({"horizon": "500 steps", "checkpoint.save_every": "2 steps"}), tmp_path / "runs" / "tiny"
+    process = start("train", spec, "--on", "local")
+    wait_for((run / "checkpoints" / "step-2").exists)
+
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 130, output + errors
+    assert "continue with `zerotrain resume runs/tiny`" in output
+    assert worker_pids(run) == []
+    assert [attempt.outcome for attempt in attempts(RunDirectory(run))] == ["stopped"]
+
+
+def test_the_first_failing_rank_is_told_once(write, zerotrain, tmp_path):
+    spec = write({"horizon": "2 steps", "launch": {"type": "local"}, "deepspeed": {"zero_optimization": {"foo": 1}}})
+
+    done = zerotrain("train", spec)
+
+    assert done.returncode == 1
+    assert done.stderr.count("error[ZT805]") == 1, done.stderr
+    assert "rank-" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_key_deepspeed_never_reads_stops_the_run_before_its_first_step(write, zerotrain, tmp_path):
+    done = zerotrain("train", write({"launch": {"type": "local"}, "deepspeed": {"aio": {"blocksize": 1}}}))
+
+    assert done.returncode == 1
+    assert "error[ZT804] unread-key" in done.stderr
+    assert "`aio.blocksize`" in done.stderr
+    assert losses(tmp_path / "runs" / "tiny") == []
+
+
+def test_without_a_compiler_the_way_out_is_said(write, zerotrain, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    environment = {"PATH": str(tools), "TORCH_EXTENSIONS_DIR": str(tmp_path / "ops"), "CXX": ""}
+
+    done = zerotrain("train", write({"launch": {"type": "local"}}), environment=environment)
+
+    assert done.returncode == 1
+    assert "error[ZT801] no-compiler" in done.stderr, done.stderr
+    assert "apt-get install g++" in done.stderr
+
+
+def test_a_save_that_cannot_be_written_is_said_and_training_goes_on(write, tmp_path):
+    """No file may grow beyond 100 KiB, which is less than a checkpoint has."""
+    spec, run = write({"horizon": "4 steps", "checkpoint.save_every": "2 steps"}), tmp_path / "runs" / "tiny"
+    command = f"ulimit -f 100; exec {sys.executable} -m zerotrain train {spec} --on local"
+
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+
+    assert done.returncode == 1
+    assert "ZT707" in done.stdout + done.stderr, done.stdout + done.stderr
+    assert catalogue(RunDirectory(run)) == ([], [])
+    assert len(losses(run)) == 4, "training went on after the save that failed"

@@ -1,0 +1,149 @@
+"""A continued run is the same run, bit for bit."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zerotrain.runs.attempts import attempts
+from zerotrain.runs.catalogue import PARTIAL, catalogue
+
+LONG = {"horizon": "6 steps", "checkpoint.save_every": "3 steps", "model.config.attention_dropout": 0.1}
+
+
+def forget_the_end(result: Any) -> None:
+    """Leaves the run as a crash after its third step would have left it."""
+    shutil.rmtree(result.run.checkpoints / "step-6")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_every_loss_after_a_resume_is_bitwise_that_of_the_uninterrupted_run(train, ranks, stage, precision):
+    result = train({**LONG, "zero.stage": stage, "precision": precision}, 2)
+    first = [(row["step"], row["loss"], row["grad_norm"], row["lr"]) for row in result.rows("train")]
+    forget_the_end(result)
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 2)
+
+    second = [(r["step"], r["loss"], r["grad_norm"], r["lr"]) for r in again.rows("train") if r["attempt"] == 2]
+    assert second == first[3:]
+    before, after = (row["metrics"] for row in again.rows("eval"))
+    assert after == before
+
+
+def test_tokens_samples_and_attempts_go_on_where_they_were(train, ranks):
+    result = train(LONG, 1)
+    forget_the_end(result)
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1)
+
+    last = {row["attempt"]: row for row in again.rows("train")}
+    assert last[2]["samples"] == last[1]["samples"] == 48
+    assert last[2]["tokens"] == last[1]["tokens"]
+    assert [(a.number, a.outcome, a.resumed_from) for a in attempts(again.run)] == [
+        (1, "finished", None),
+        (2, "finished", "step-3"),
+    ]
+    assert "continuing from `step-3`" in again.output
+
+
+def test_a_torn_checkpoint_is_passed_over_and_named(train, ranks):
+    result = train(LONG, 1)
+    torn = next((result.run.checkpoints / "step-6").glob("*.pt"))
+    torn.write_bytes(torn.read_bytes()[:-1])
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1)
+
+    assert "passed over `step-6`" in again.output
+    assert f"`{torn.name}` has" in again.output
+    assert "continuing from `step-3`" in again.output
+
+
+def test_a_partial_checkpoint_is_never_loaded(train, ranks):
+    result = train(LONG, 1)
+    (result.run.checkpoints / "step-6").rename(result.run.checkpoints / f"step-6{PARTIAL}")
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1)
+
+    assert "passed over `step-6.partial`: it was never completed" in again.output
+    assert catalogue(again.run)[0][0].manifest.step == 6
+
+
+def test_a_run_that_trained_but_has_no_checkpoint_does_not_start_over(train, ranks):
+    result = train(LONG, 1)
+    shutil.rmtree(result.run.checkpoints)
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1, expect=1)
+
+    assert "error[ZT705] nothing-to-resume" in again.output
+    assert "the run has made 6 steps but has no complete checkpoint" in again.output
+
+
+def test_a_finished_run_says_so(train, ranks):
+    result = train({}, 1)
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1, expect=1)
+
+    assert "error[ZT709] finished-run" in again.output
+
+
+def test_another_number_of_ranks_is_refused(train, ranks):
+    result = train({**LONG, "zero.stage": 2}, 2)
+    forget_the_end(result)
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1, expect=1)
+
+    assert "error[ZT706] other-world-size" in again.output
+    assert "`step-3` was saved by 2 ranks and cannot be continued on 1" in again.output
+
+
+def test_lost_data_is_prepared_again_and_must_be_the_same(ranks, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 400)
+    changes = {
+        **LONG,
+        "data.train": [{"type": "text", "path": str(text)}],
+        "data.validation": [],
+        "data.cache": str(tmp_path / "cache"),
+    }
+    result = ranks.train(tmp_path, changes, 1)
+    forget_the_end(result)
+    shutil.rmtree(tmp_path / "cache")
+
+    again = ranks.start(tmp_path, [str(result.run.root)], 1)
+    forget_the_end(again)
+    shutil.rmtree(tmp_path / "cache")
+    text.write_text("something else\n" * 400)
+    changed = ranks.start(tmp_path, [str(result.run.root)], 1, expect=1)
+
+    assert [row["loss"] for row in again.rows("train")][3:6] == [row["loss"] for row in again.rows("train")][6:9]
+    assert "error[ZT710] lost-data" in changed.output
+
+
+def test_only_the_newest_checkpoints_are_kept(train):
+    result = train({"horizon": "5 steps", "checkpoint.save_every": "1 steps", "checkpoint.keep_last": 2}, 1)
+
+    names = sorted(path.name for path in result.run.checkpoints.iterdir() if path.is_dir())
+    assert names == ["step-4", "step-5"]
+    assert (result.run.checkpoints / "latest").read_text() == "step-5"
+
+
+def test_deepspeeds_own_tools_read_the_checkpoints(train):
+    from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+
+    result = train({"zero.stage": 2, "precision": "bf16"}, 2)
+
+    weights = get_fp32_state_dict_from_zero_checkpoint(str(result.run.checkpoints))
+    assert weights["model.embed_tokens.weight"].shape == (257, 32)
+
+
+def test_every_file_of_a_checkpoint_is_in_its_manifest(train):
+    result = train({"zero.stage": 3}, 2)
+
+    checkpoint = catalogue(result.run)[0][0]
+    on_disk = {path.name for path in Path(checkpoint.path).iterdir()} - {"manifest.json"}
+    assert set(checkpoint.manifest.files) == on_disk
+    assert checkpoint.manifest.world_size == 2

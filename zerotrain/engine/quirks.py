@@ -1,0 +1,44 @@
+"""Puts right what DeepSpeed 0.19.8 does to an optimizer before its first step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from deepspeed import DeepSpeedEngine
+from deepspeed.runtime.fp16.fused_optimizer import FP16_Optimizer
+from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
+from torch._utils import _flatten_dense_tensors
+
+
+def undo_dummy_step(engine: DeepSpeedEngine) -> None:
+    """Returns a 16-bit optimizer at stage 0 to the state before its dummy step; does nothing to others.
+
+    DeepSpeed's 16-bit wrappers make their optimizer states by stepping once with zero gradients
+    (`initialize_optimizer_states` in runtime/fp16/fused_optimizer.py and unfused_optimizer.py). That counts as Adam's
+    first step, so that the bias correction of the real first one is wrong (its update is 0.746 of the right size), and
+    it applies weight decay.
+    """
+    wrapper = engine.optimizer
+    if isinstance(wrapper, FP16_Optimizer):
+        for weights, master in zip(wrapper.fp16_groups, wrapper.fp32_groups_flat, strict=True):
+            master.data.copy_(_flatten_dense_tensors(weights).float())
+    elif isinstance(wrapper, FP16_UnfusedOptimizer):
+        for weights, masters in zip(wrapper.fp16_groups, wrapper.fp32_groups, strict=True):
+            for weight, master in zip(weights, masters, strict=True):
+                master.data.copy_(weight.float())
+    else:
+        return
+    wrapper.optimizer.state.clear()
+
+
+def drop_orphaned_states(engine: DeepSpeedEngine) -> None:
+    """Drops optimizer states of parameters that the optimizer no longer has.
+
+    torch's Adagrad makes its states when it is built; DeepSpeed then gives it other parameters (runtime/
+    bf16_optimizer.py), and saving a checkpoint fails with a `KeyError` over the old ones.
+    """
+    basic: Any = engine.basic_optimizer
+    owned: set[torch.Tensor] = {parameter for group in basic.param_groups for parameter in group["params"]}
+    for parameter in [parameter for parameter in basic.state if parameter not in owned]:
+        del basic.state[parameter]
