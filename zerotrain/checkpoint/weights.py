@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,13 +13,46 @@ from zerotrain.runs.catalogue import Checkpoint
 
 StateDict = dict[str, torch.Tensor]
 
+_MODEL = "mp_rank_00_model_states.pt"
+_BF16_PARTITION = re.compile(r"^bf16_zero_pp_rank_(\d+)_mp_rank_00_optim_states\.pt$")
+
 
 def whole_weights(checkpoint: Checkpoint) -> StateDict:
     """Returns the weights in host memory: the fp32 master weights at stages 1 to 3, the model's own at stage 0."""
     manifest = checkpoint.manifest
     if manifest.zero_stage == 0:
-        # The file holds DeepSpeed's own classes besides tensors; it is one that this run wrote.
-        saved = torch.load(checkpoint.path / "mp_rank_00_model_states.pt", map_location="cpu", weights_only=False)
-        return saved["module"]
+        return _load(checkpoint.path / _MODEL)["module"]
+    if manifest.zero_stage == 1 and _bf16_partitions(checkpoint.path):
+        return _bf16_optimizer_weights(checkpoint.path)
     gathered: Any = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint.path.parent), tag=manifest.tag)
     return dict(gathered)
+
+
+def _load(file: Path) -> dict[str, Any]:
+    # The files hold DeepSpeed's own classes besides tensors; they are ones that this run wrote.
+    return torch.load(file, map_location="cpu", mmap=True, weights_only=False)
+
+
+def _bf16_partitions(directory: Path) -> list[Path]:
+    """Returns the partitions of the master weights, by rank."""
+    ranked = [(int(match[1]), file) for file in directory.iterdir() if (match := _BF16_PARTITION.match(file.name))]
+    return [file for _, file in sorted(ranked)]
+
+
+def _bf16_optimizer_weights(directory: Path) -> StateDict:
+    """Returns the weights of stage 1 with bf16 weights and fp32 accumulation.
+
+    DeepSpeed has an optimizer of its own for it (`BF16_Optimizer`), whose checkpoints its `zero_to_fp32` refuses as
+    "not a zero checkpoint" (DeepSpeed 0.19.8): they do not name their stage. Each rank holds a piece of every parameter
+    group's flat master weights; in it the parameters lie in the order of `param_shapes`, then padding.
+    """
+    states = _load(directory / _MODEL)
+    partitions = [_load(file)["optimizer_state_dict"] for file in _bf16_partitions(directory)]
+    weights: StateDict = dict(states["module"])
+    for group, shapes in enumerate(states["param_shapes"]):
+        flat = torch.cat([partition["single_partition_of_fp32_groups"][group] for partition in partitions])
+        start = 0
+        for name, shape in shapes.items():
+            weights[name] = flat[start : start + shape.numel()].view(shape)
+            start += shape.numel()
+    return weights

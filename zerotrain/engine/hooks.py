@@ -25,11 +25,11 @@ class LogUpdates:
 
     def after_update(self, state: TrainState, update: Update) -> None:
         """Writes the row of an update."""
+        seconds = self.clock.lap()
         if state.step % self.every == 0 or state.step == self.last_step:
-            self.sink.write(self._row(state, update))
+            self.sink.write(self._row(state, update, seconds))
 
-    def _row(self, state: TrainState, update: Update) -> dict[str, object]:
-        seconds = self.clock.seconds()
+    def _row(self, state: TrainState, update: Update, seconds: float) -> dict[str, object]:
         tokens_per_second = update.tokens / seconds
         return {
             "kind": "train",
@@ -55,6 +55,7 @@ class Evaluate:
 
     measure: Callable[[], dict[str, float]]
     sink: Sink
+    clock: StepClock
     attempt: int
     every: int | None
     last_step: int
@@ -78,6 +79,7 @@ class Evaluate:
                 "time": time.time(),
             }
         )
+        self.clock.restart()
 
 
 @dataclass
@@ -85,6 +87,7 @@ class Save:
     """Saves every so many updates and after the last."""
 
     save: Callable[[TrainState], None]
+    clock: StepClock
     every: int | None
     last_step: int
 
@@ -92,14 +95,4 @@ class Save:
         """Saves when it is time."""
         if state.step == self.last_step or (self.every and state.step % self.every == 0):
             self.save(state)
-
-
-@dataclass
-class RestartClock:
-    """Keeps evaluation and saving out of the next step's time; the last hook of all."""
-
-    clock: StepClock
-
-    def after_update(self, state: TrainState, update: Update) -> None:
-        """Starts the next step."""
-        self.clock.restart()
+            self.clock.restart()

@@ -58,15 +58,19 @@ class Training:
 
 def train(training: Training) -> None:
     """Trains to the end of the run."""
-    engine, state = training.ready.engine, training.state
-    engine.train()
-    for step in range(state.step + 1, training.steps + 1):
-        training.ready.set_learning_rate(learning_rate_factor(training, step))
-        batch = training.loader.global_batch(step - 1)
-        update = make_update(training, batch)
-        state.advance(batch)
-        for hook in training.hooks:
-            hook.after_update(state, update)
+    training.ready.engine.train()
+    for step in range(training.state.step + 1, training.steps + 1):
+        train_step(training, step)
+
+
+def train_step(training: Training, step: int) -> None:
+    """Makes one optimizer update, counted from 1, and lets the hooks look on."""
+    training.ready.set_learning_rate(learning_rate_factor(training, step))
+    batch = training.loader.global_batch(step - 1)
+    update = make_update(training, batch)
+    training.state.advance(batch)
+    for hook in training.hooks:
+        hook.after_update(training.state, update)
 
 
 def make_update(training: Training, batch: GlobalBatch) -> Update:

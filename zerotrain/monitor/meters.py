@@ -27,18 +27,19 @@ class Speed:
 
 
 class StepClock:
-    """Seconds of the current step, without evaluation and saving."""
+    """Seconds of a step: everything the loop does, its own logging too, but not evaluation and saving."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
     def restart(self) -> None:
-        """Starts a step."""
+        """Leaves out what has passed since the last lap."""
         self._start = time.perf_counter()
 
-    def seconds(self) -> float:
-        """Returns the seconds since the step began."""
-        return time.perf_counter() - self._start
+    def lap(self) -> float:
+        """Returns the seconds since the last lap, and begins the next."""
+        before, self._start = self._start, time.perf_counter()
+        return self._start - before
 
 
 def peak_bytes() -> int:

@@ -24,6 +24,10 @@ class SummedLoss:
 class Task(Protocol):
     """Turns batches into losses."""
 
+    def logits(self, engine: DeepSpeedEngine, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
+        """Returns what the model predicts at each position."""
+        ...
+
     def loss(self, engine: DeepSpeedEngine, batch: Batch) -> SummedLoss:
         """Returns the loss of a micro-batch."""
         ...

@@ -71,6 +71,17 @@ def killed_worker() -> None:
     """
 
 
+@reported_by("the engine", "ZT807", "leaking-documents")
+def leaking_documents() -> None:
+    """Documents packed into one sample see each other.
+
+    Why: `packing: isolated` promises that they do not. Before the first step the model is shown the same document
+    after two different ones; what it predicts must not change.
+    Wrong: `packing: isolated` with an architecture that does not look at positions
+    Right: `packing: none`
+    """
+
+
 @rule("ZT810", "one-machine-launcher")
 def one_machine_launcher(case: Case) -> Iterator[Diagnostic]:
     """The launcher starts ranks on this machine only, but the run is meant for several.
@@ -119,6 +130,7 @@ RULES: tuple[Rule, ...] = (
     unread_key,
     failed_worker,
     killed_worker,
+    leaking_documents,
     one_machine_launcher,
     no_hostfile,
     include_and_exclude,

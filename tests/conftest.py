@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ class Ranks:
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
-        server = Path(__file__).with_name("server.py")
+        server = Path(__file__).with_name("ranks_server.py")
         self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", str(server)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -106,6 +107,12 @@ class Ranks:
         logs = "\n".join(path.read_text()[-3000:] for path in sorted(result.run.logs.glob("*/rank-*.log")))
         assert expect is None or codes == [expect] * ranks, f"{codes}\n{output}\n{logs}"
         return result
+
+    def script(self, directory: Path, code: str, ranks: int = 1) -> str:
+        """Runs Python code on every rank, the libraries loaded and a process group set up, and returns what it says."""
+        file = directory / "script.py"
+        file.write_text(dedent(code))
+        return self.start(directory, [str(file)], ranks).output
 
     def close(self) -> None:
         with self._process:

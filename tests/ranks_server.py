@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import socket
 import sys
 import time
@@ -17,7 +18,8 @@ from pathlib import Path
 ANSWERS = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
-import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: E402, F401
+import deepspeed  # noqa: E402
+import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402, F401
 
@@ -72,8 +74,16 @@ def fork_rank(case: dict[str, object], rank: int, port: int) -> int:
         OMP_NUM_THREADS="1",
         **{str(name): str(value) for name, value in dict(case["environment"]).items()},  # type: ignore[call-overload]
     )
+    arguments = [str(argument) for argument in case["arguments"]]  # type: ignore[union-attr]
     # Through the interpreter's own exit, so that DeepSpeed's destructors free their shared memory.
-    sys.exit(zerotrain.worker.main([str(argument) for argument in case["arguments"]]))  # type: ignore[union-attr]
+    sys.exit(run_script(arguments[0]) if arguments[0].endswith(".py") else zerotrain.worker.main(arguments))
+
+
+def run_script(path: str) -> int:
+    deepspeed.init_distributed("gloo", verbose=False)
+    runpy.run_path(path, run_name="__main__")
+    torch.distributed.destroy_process_group()
+    return 0
 
 
 def wait(children: list[int], deadline: float) -> list[int]:

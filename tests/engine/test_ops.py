@@ -1,0 +1,39 @@
+"""Compiled ops: stale locks of killed builds, and the compiler that is not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from torch.utils.file_baton import FileBaton
+
+from zerotrain.engine.ops import remove_stale_lock
+
+
+def test_the_lock_of_a_killed_build_is_removed(tmp_path):
+    lock = tmp_path / "lock"
+    code = (
+        f"import os; from torch.utils.file_baton import FileBaton; FileBaton({str(lock)!r}).try_acquire(); os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+
+    assert lock.exists(), "torch leaves its lock behind"
+    assert remove_stale_lock(lock)
+    assert not lock.exists()
+
+
+def test_the_lock_of_a_build_that_goes_on_is_left_alone(tmp_path):
+    lock = tmp_path / "lock"
+    baton = FileBaton(str(lock))
+    baton.try_acquire()
+
+    removed = remove_stale_lock(lock)
+
+    assert not removed
+    assert lock.exists()
+    baton.release()
+
+
+def test_where_there_is_no_lock_nothing_happens(tmp_path):
+    assert not remove_stale_lock(tmp_path / "lock")
+    assert not list(tmp_path.iterdir())
