@@ -18,11 +18,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zerotrain.engine.meet import OpenedRun
+    from zerotrain.engine.ranks import Ranks
 
 TURNS, STEPS_PER_TURN, WARM_UP = 12, 5, 4
-ROOT = Path(__file__).resolve().parent.parent
-SPEC = ROOT / "examples" / "quickstart.yaml"
+STEPS = TURNS * STEPS_PER_TURN + WARM_UP
+SPEC = Path(__file__).resolve().parent.parent / "examples" / "quickstart.yaml"
+OVERRIDES = [f"horizon={STEPS + 1} steps", "evaluation={}", "data.validation=[]", "monitor={}", "export=null"]
 
 
 def main() -> None:
@@ -40,33 +47,22 @@ def main() -> None:
 
 def start(ranks: int) -> None:
     """Prepares a run directory and starts this file on its ranks."""
-    from dataclasses import replace
-
     from zerotrain.engine.open import prepare_run
     from zerotrain.hardware.probe import free_port
-    from zerotrain.hardware.topology import Topology
-    from zerotrain.launch.job import Job, Order
+    from zerotrain.launch.job import Order
     from zerotrain.launch.local import prepare
     from zerotrain.launch.watch import run_job
     from zerotrain.runs.attempts import next_attempt
     from zerotrain.runs.create import create_run
 
     with tempfile.TemporaryDirectory() as directory:
-        steps = (TURNS * STEPS_PER_TURN + WARM_UP) * 2
-        overrides = [f"horizon={steps} steps", "evaluation={}", "monitor.tensorboard=false", "export=null"]
-        run = create_run(prepare_run(SPEC, overrides, ranks, lambda text: None), Path(directory))
-        order = Order(
-            run,
-            prepare_run(SPEC, overrides, ranks, lambda text: None).resolved.spec,
-            Topology(1, ranks),
-            next_attempt(run),
-            free_port(),
-        )
-        job = prepare(order)
-        own = [sys.executable, __file__, "--rank-of", str(run.root)]
-        code = run_job(Job(tuple(replace(command, arguments=tuple(own)) for command in job.commands), job.log))
+        new = prepare_run(SPEC, OVERRIDES, ranks, lambda text: None)
+        run = create_run(new, Path(directory))
+        job = prepare(Order(run, new.resolved.spec, new.resolved.topology, next_attempt(run), free_port()))
+        own = (sys.executable, __file__, "--rank-of", str(run.root))
+        code = run_job(replace(job, commands=tuple(replace(command, arguments=own) for command in job.commands)))
         if code:
-            sys.exit(f"a rank failed with exit code {code}: {job.log.read_text()}")
+            sys.exit(f"a rank failed with exit code {code}: {run.rank_log(1, 0).read_text()[-2000:]}")
 
 
 def measure(directory: Path) -> None:
@@ -78,28 +74,38 @@ def measure(directory: Path) -> None:
 
     ranks = read_ranks()
     console = keep_terminal(ranks.rank)
-    run = RunDirectory(directory)
-    Meeting(ranks, console).open_run(run, int(os.environ["ZEROTRAIN_ATTEMPT"]))
-    ours, theirs = our_loop(run, ranks), hand_written_loop(run, ranks)
-    times: dict[str, list[float]] = {"zerotrain": [], "by hand": []}
-    for turn in range(-1, TURNS):
-        for name, loop in (("zerotrain", ours), ("by hand", theirs)):
-            for _ in range(STEPS_PER_TURN if turn >= 0 else WARM_UP):
-                before = time.perf_counter()
-                next(loop)
-                if turn >= 0:
-                    times[name].append(time.perf_counter() - before)
-    medians = {name: statistics.median(measured) for name, measured in times.items()}
-    ratio = medians["zerotrain"] / medians["by hand"]
-    quarters = statistics.quantiles([a / b for a, b in zip(*times.values(), strict=True)], n=4)
-    console.say(
-        f"{ranks.world_size} rank(s): median step {medians['zerotrain'] * 1000:.1f} ms against "
-        f"{medians['by hand'] * 1000:.1f} ms by hand, ratio {ratio:.3f} "
-        f"(quartiles of paired ratios {quarters[0]:.3f} to {quarters[2]:.3f}, {len(times['by hand'])} steps each)"
+    run = Meeting(ranks, console).open_run(RunDirectory(directory), int(os.environ["ZEROTRAIN_ATTEMPT"]))
+    loops = {"zerotrain": our_loop(run, ranks), "by hand": hand_written_loop(run, ranks)}
+    times: dict[str, list[float]] = {name: [] for name in loops}
+    for loop in loops.values():
+        take(loop, WARM_UP)
+    for _ in range(TURNS):
+        for name, loop in loops.items():
+            times[name] += take(loop, STEPS_PER_TURN)
+    console.say(f"{ranks.world_size} rank(s): {result(times['zerotrain'], times['by hand'])}")
+
+
+def take(loop: Iterator[None], steps: int) -> list[float]:
+    """Returns the seconds of some steps."""
+    seconds = []
+    for _ in range(steps):
+        before = time.perf_counter()
+        next(loop)
+        seconds.append(time.perf_counter() - before)
+    return seconds
+
+
+def result(ours: list[float], theirs: list[float]) -> str:
+    """Returns the sentence that is printed."""
+    own, other = statistics.median(ours), statistics.median(theirs)
+    low, _, high = statistics.quantiles([a / b for a, b in zip(ours, theirs, strict=True)], n=4)
+    return (
+        f"median step {own * 1000:.1f} ms against {other * 1000:.1f} ms by hand, ratio {own / other:.3f} "
+        f"(quartiles of paired ratios {low:.3f} to {high:.3f}, {len(ours)} steps each)"
     )
 
 
-def our_loop(run: object, ranks: object) -> Iterator[None]:
+def our_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
     """Yields after every step of the real loop, with its real hooks."""
     from zerotrain.engine.assemble import Parts, assemble
     from zerotrain.engine.loop import train_step
@@ -108,42 +114,34 @@ def our_loop(run: object, ranks: object) -> Iterator[None]:
     from zerotrain.monitor.console import SILENT
     from zerotrain.monitor.sinks.console import ConsoleSink
     from zerotrain.monitor.sinks.table import open_sinks
-    from zerotrain.runs.record import read_record
-    from zerotrain.spec.run import RunSpec
 
-    record = read_record(run)
-    spec = RunSpec.model_validate(record.resolved)
-    ready = build_engine(run, spec, lambda text: None)
-    with closing(open_sinks(run, spec.monitor, ranks.rank, 1, ConsoleSink(SILENT, record.steps))) as sink:
-        parts = Parts(run, record, spec, ranks, 1, SILENT)
+    spec, record = read(run)
+    ready = build_engine(run.directory, spec, lambda text: None)
+    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, SILENT)
+    with closing(open_sinks(run.directory, spec.monitor, ranks.rank, 1, ConsoleSink(SILENT, STEPS))) as sink:
         training = assemble(parts, ready, TrainState(), sink)
         ready.engine.train()
-        step = 0
-        while True:
-            step += 1
+        for step in range(1, STEPS + 1):
             train_step(training, step)
             yield
 
 
-def hand_written_loop(run: object, ranks: object) -> Iterator[None]:
+def hand_written_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
     """Yields after every step of a loop as one writes it by hand."""
     import deepspeed
     from torch.nn import functional
 
     from zerotrain.modeling.load import load_model
-    from zerotrain.runs.record import read_record
-    from zerotrain.spec.run import RunSpec
 
-    spec = RunSpec.model_validate(read_record(run).resolved)
-    config = json.loads(run.ds_config.read_text())
+    spec, _ = read(run)
+    config = json.loads(run.directory.ds_config.read_text())
     model = load_model(spec.model, config, spec.seed)
     model.config.use_cache = False
     engine, *_ = deepspeed.initialize(model=model, model_parameters=list(model.parameters()), config=config)
     engine.train()
-    batches = batches_in_memory(run, spec, ranks)
     losses = []
-    while True:
-        for inputs, labels in next(batches):
+    for micro_batches in batches_in_memory(run, ranks):
+        for inputs, labels in micro_batches:
             logits = engine(**inputs, use_cache=False).logits
             loss = functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100)
             engine.backward(loss)
@@ -152,36 +150,31 @@ def hand_written_loop(run: object, ranks: object) -> Iterator[None]:
         yield
 
 
-def batches_in_memory(run: object, spec: object, ranks: object) -> Iterator[list[tuple[dict[str, object], object]]]:
-    """Yields the micro-batches of each step, made beforehand."""
+def batches_in_memory(run: OpenedRun, ranks: Ranks) -> list[list[tuple[dict[str, Any], Any]]]:
+    """Returns the micro-batches of every step."""
     from zerotrain.data.loader import Loader
     from zerotrain.data.store import SampleStore
-    from zerotrain.runs.record import read_record
 
+    spec, _ = read(run)
     loader = Loader(
-        SampleStore.open(Path(read_record(run).stores["train"])),
+        SampleStore.open(Path(str(run.stores["train"]))),
         seed=spec.seed,
         global_batch_size=spec.batch.global_batch_size,
         micro_batch_size=spec.batch.micro_batch_size,
         dp_rank=ranks.rank,
         dp_size=ranks.world_size,
     )
-    steps = []
-    for step in range(TURNS * STEPS_PER_TURN + WARM_UP):
-        micro_batches = [micro.batch for micro in loader.global_batch(step).micro_batches]
-        steps.append(
-            [
-                (
-                    {
-                        "input_ids": batch.input_ids,
-                        "position_ids": batch.position_ids,
-                    },
-                    batch.labels,
-                )
-                for batch in micro_batches
-            ]
-        )
-    yield from steps
+    steps = ([micro.batch for micro in loader.global_batch(step).micro_batches] for step in range(STEPS))
+    return [[({"input_ids": b.input_ids, "position_ids": b.position_ids}, b.labels) for b in step] for step in steps]
+
+
+def read(run: OpenedRun) -> tuple[Any, Any]:
+    """Returns the settled spec and the record of a run."""
+    from zerotrain.runs.record import read_record
+    from zerotrain.spec.run import RunSpec
+
+    record = read_record(run.directory)
+    return RunSpec.model_validate(record.resolved), record
 
 
 if __name__ == "__main__":

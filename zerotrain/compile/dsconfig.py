@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+Target = Literal["zerotrain", "deepspeed", "hf", "accelerate"]
+"""Who reads the configuration: a run of ours, a script around `deepspeed.initialize`, HF Trainer, or Accelerate."""
 
 ZEROTRAIN = "zerotrain"
 """The source of a value that is the same in every run."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
-from zerotrain.compile.dsconfig import DeepSpeedConfig, Section, Setting
+from zerotrain.compile.dsconfig import DeepSpeedConfig, Section, Setting, Target
 from zerotrain.compile.resolve import Resolved
 from zerotrain.compile.sections.batch import emit_batch
 from zerotrain.compile.sections.optimizer import emit_clipping, emit_optimizer
@@ -15,9 +15,6 @@ from zerotrain.compile.sections.schedule import emit_schedule
 from zerotrain.compile.sections.zero import emit_zero
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import SpecError
-
-Target = Literal["zerotrain", "deepspeed", "hf", "accelerate"]
-"""Who reads the configuration: a run of ours, a script around `deepspeed.initialize`, HF Trainer, or Accelerate."""
 
 Emitter = Callable[[Resolved], Section]
 

@@ -1,4 +1,4 @@
-"""The shape of the model a spec asks for."""
+"""A spec settled for the model it asks for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Any
 
 from zerotrain.arch.describe import architectures, model_shape, shape_problems
 from zerotrain.arch.shape import ModelShape
-from zerotrain.compile.resolve import vocabulary_size
+from zerotrain.compile.facts import DataFacts
+from zerotrain.compile.resolve import Resolved, resolve, vocabulary_size
+from zerotrain.diagnostic import Diagnostic
+from zerotrain.errors import SpecError
+from zerotrain.hardware.surroundings import Surroundings
+from zerotrain.spec.pretrained import pretrained_config
 from zerotrain.spec.run import RunSpec
 
 
@@ -28,3 +33,16 @@ def shape_of(spec: RunSpec, pretrained: Mapping[str, Any] | None = None) -> Mode
     if architecture not in architectures() or shape_problems(architecture, config):
         return None
     return model_shape(architecture, config)
+
+
+def settle(
+    spec: RunSpec, surroundings: Surroundings, *, world_size: int | None = None, facts: DataFacts | None = None
+) -> Resolved:
+    """Returns the spec settled for the model it asks for.
+
+    Raises SpecError with everything that has no solution, weights that cannot be read among it.
+    """
+    pretrained = pretrained_config(spec.model, surroundings.directory)
+    if isinstance(pretrained, Diagnostic):
+        raise SpecError(pretrained)
+    return resolve(spec, surroundings, shape=shape_of(spec, pretrained), world_size=world_size, facts=facts)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.arch.flops import forward_backward_flops_per_token
 from zerotrain.checkpoint.save import Position, Saver
-from zerotrain.compile.model import shape_of
+from zerotrain.compile.model import settle
 from zerotrain.data.loader import Loader
 from zerotrain.data.store import SampleStore
 from zerotrain.diagnostic import Diagnostic, Severity
@@ -21,12 +20,12 @@ from zerotrain.engine.evaluate import evaluate
 from zerotrain.engine.hooks import Evaluate, LogUpdates, Save
 from zerotrain.engine.isolation import refuse_leaks
 from zerotrain.engine.loop import Hook, Training
-from zerotrain.engine.open import find_data
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
 from zerotrain.errors import CheckpointError
 from zerotrain.hardware.gpus import find_gpu
+from zerotrain.hardware.probe import surroundings
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
@@ -47,6 +46,8 @@ class Parts:
     run: RunDirectory
     record: RunRecord
     spec: RunSpec
+    stores: Mapping[str, str | None]
+    """Directories of the prepared data."""
     ranks: Ranks
     attempt: int
     console: Console
@@ -58,11 +59,10 @@ def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) ->
     task = TASKS[spec.task.type]()
     if spec.data.packing == "isolated":
         _refuse_leaks(parts, ready.engine, task)
-    stores = find_data(parts.record, spec, parts.console.say)
     hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps)]
-    if stores["validation"] is not None:
+    if parts.stores["validation"] is not None:
         measuring = Evaluate(
-            _measurement(parts, ready, task, stores["validation"]),
+            _measurement(parts, ready, task, parts.stores["validation"]),
             sink,
             clock,
             parts.attempt,
@@ -73,7 +73,7 @@ def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) ->
             measuring.now(state)
         hooks.append(measuring)
     hooks.append(Save(_saving(parts, ready), clock, _steps(spec.checkpoint.save_every), steps))
-    loader = _loader(parts, str(stores["train"]))
+    loader = _loader(parts, str(parts.stores["train"]))
     clock.restart()
     return Training(spec, steps, ready, task, loader, state, hooks)
 
@@ -123,10 +123,10 @@ def _as_error(finding: Diagnostic) -> Diagnostic:
 
 def _speed(parts: Parts) -> Speed:
     spec = parts.spec
-    shape, gpu = shape_of(spec), find_gpu(spec.hardware.gpu)
+    shape, gpu = settle(spec, surroundings()).shape, find_gpu(spec.hardware.gpu)
     flops = forward_backward_flops_per_token(shape, spec.data.seq_len) if shape else None
     peak = getattr(gpu, _PEAKS[spec.precision.dtype]) if gpu else None
-    return Speed(flops, peak, dist.get_world_size())
+    return Speed(flops, peak, parts.ranks.world_size)
 
 
 def _steps(length: Duration | None) -> int | None:

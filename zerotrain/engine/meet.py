@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import torch.distributed as dist
 
-from zerotrain.engine.open import prepare_run
+from zerotrain.engine.open import find_data, prepare_run
 from zerotrain.engine.ops import build_ops
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import start_process_group
@@ -26,29 +26,41 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
+class OpenedRun:
+    """A run that all ranks have opened."""
+
+    directory: RunDirectory
+    attempt: int
+    stores: Mapping[str, str | None]
+    """Directories of the prepared data."""
+
+
+@dataclass(frozen=True)
 class Meeting:
     """The ranks on their way to a run."""
 
     ranks: Ranks
     console: Console
 
-    def open_run(self, run: RunDirectory, attempt: int | None) -> int:
-        """Lets the ranks meet over a run directory; returns the number of the attempt.
+    def open_run(self, run: RunDirectory, attempt: int | None) -> OpenedRun:
+        """Lets the ranks meet over a run directory.
 
         An attempt that is not numbered yet gets the next number from rank 0.
         """
         record = read_record(run)
         if attempt is not None:
             redirect_output(run.rank_log(attempt, self.ranks.rank))
+        spec = RunSpec.model_validate(record.resolved)
+        stores = find_data(record, spec, self.console.say)
         build_ops(json.loads(run.ds_config.read_text(encoding="utf-8")), self.console.say)
-        start_process_group(self.ranks, RunSpec.model_validate(record.resolved).launch.timeout_minutes)
+        start_process_group(self.ranks, spec.launch.timeout_minutes)
         if attempt is None:
             attempt = self._ask_first(lambda: next_attempt(run))
             redirect_output(run.rank_log(attempt, self.ranks.rank))
-        return attempt
+        return OpenedRun(run, attempt, stores)
 
-    def make_run(self, spec: Path, overrides: Sequence[str]) -> tuple[RunDirectory, int]:
-        """Prepares the data of a spec and makes its run directory; returns it with the number of the attempt."""
+    def make_run(self, spec: Path, overrides: Sequence[str]) -> OpenedRun:
+        """Prepares the data of a spec, makes its run directory and lets the ranks meet over it."""
         new = prepare_run(spec, overrides, self.ranks.world_size, self.console.say)
         refuse_existing(RunDirectory(RUNS / new.resolved.spec.name))
         build_ops(new.config.as_dict(), self.console.say)
@@ -60,7 +72,7 @@ class Meeting:
 
         run, attempt = self._ask_first(create)
         redirect_output(run.rank_log(attempt, self.ranks.rank))
-        return run, attempt
+        return OpenedRun(run, attempt, new.stores)
 
     def _ask_first(self, work: Callable[[], Answer]) -> Answer:
         """Lets rank 0 do something and tells all ranks the outcome, its error too."""

@@ -6,17 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from zerotrain.compile.emit import compile_spec
-from zerotrain.compile.model import shape_of
-from zerotrain.compile.resolve import resolve
+from zerotrain.compile.model import settle
 from zerotrain.data.prepare import PreparedData, prepare
-from zerotrain.diagnostic import Diagnostic, error
-from zerotrain.errors import RunError, SpecError
+from zerotrain.diagnostic import error
+from zerotrain.errors import RunError
 from zerotrain.hardware.probe import git_state, surroundings
 from zerotrain.hardware.software import versions
 from zerotrain.runs.create import NewRun
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.load import load_spec
-from zerotrain.spec.pretrained import pretrained_config
 from zerotrain.spec.run import RunSpec
 
 Say = Callable[[str], None]
@@ -27,16 +25,11 @@ def prepare_run(path: Path, overrides: Sequence[str], world_size: int | None, sa
 
     Raises SpecError for the spec and DataError for the data.
     """
-    around = surroundings()
-    spec = load_spec(path, overrides)
-    pretrained = pretrained_config(spec.model, around.directory)
-    if isinstance(pretrained, Diagnostic):
-        raise SpecError(pretrained)
-    shape = shape_of(spec, pretrained)
-    first = resolve(spec, around, shape=shape, world_size=world_size)
+    around, spec = surroundings(), load_spec(path, overrides)
+    first = settle(spec, around, world_size=world_size)
     compile_spec(first)
-    prepared = _prepare(first.spec, shape.max_positions if shape else None, say)
-    resolved = resolve(spec, around, shape=shape, world_size=world_size, facts=prepared.facts)
+    prepared = _prepare(first.spec, first.shape.max_positions if first.shape else None, say)
+    resolved = settle(spec, around, world_size=world_size, facts=prepared.facts)
     return NewRun(
         spec_text=path.read_text(encoding="utf-8-sig"),
         overrides=overrides,

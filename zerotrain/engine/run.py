@@ -14,6 +14,7 @@ from zerotrain.checkpoint.resume import checkpoint_to_resume, load_checkpoint, r
 from zerotrain.diagnostic import error
 from zerotrain.engine.assemble import Parts, assemble
 from zerotrain.engine.loop import train
+from zerotrain.engine.meet import OpenedRun
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine, build_engine
 from zerotrain.engine.state import TrainState
@@ -23,25 +24,25 @@ from zerotrain.monitor.sinks.console import ConsoleSink
 from zerotrain.monitor.sinks.table import open_sinks
 from zerotrain.runs.attempts import Attempt, end_attempt, write_attempt
 from zerotrain.runs.catalogue import Checkpoint
-from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import ExportSpec, RunSpec
 from zerotrain.units import format_count
 
 
-def run_attempt(run: RunDirectory, ranks: Ranks, attempt: int, console: Console) -> None:
+def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> None:
     """Trains a run to its end, from its newest complete checkpoint if it has one.
 
     Raises ZerotrainError for what a user can put right.
     """
-    record = read_record(run)
-    parts = Parts(run, record, RunSpec.model_validate(record.resolved), ranks, attempt, console)
+    record = read_record(run.directory)
+    spec = RunSpec.model_validate(record.resolved)
+    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, console)
     checkpoint = _checkpoint(parts)
     _begin(parts, checkpoint)
-    ready = build_engine(run, parts.spec, console.say)
+    ready = build_engine(run.directory, spec, console.say)
     state = _state(parts, ready, checkpoint)
     console_sink = ConsoleSink(console, record.steps)
-    with closing(open_sinks(run, parts.spec.monitor, ranks.rank, state.step + 1, console_sink)) as sink:
+    with closing(open_sinks(run.directory, spec.monitor, ranks.rank, state.step + 1, console_sink)) as sink:
         train(assemble(parts, ready, state, sink))
     _finish(parts, state)
 

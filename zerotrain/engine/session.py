@@ -66,10 +66,11 @@ class Session:
 
         meeting = Meeting(self.ranks, self.console)
         if self.opened is not None:
-            self.attempt = meeting.open_run(self.opened, self.attempt)
+            run = meeting.open_run(self.opened, self.attempt)
         else:
-            self.opened, self.attempt = meeting.make_run(target, overrides)
-        run_attempt(self.opened, self.ranks, self.attempt, self.console)
+            run = meeting.make_run(target, overrides)
+        self.opened, self.attempt = run.directory, run.attempt
+        run_attempt(run, self.ranks, self.console)
 
     def _fail(self, failure: Failure) -> None:
         print(failure.traceback or failure.reason, file=sys.stderr, flush=True)

@@ -1,0 +1,53 @@
+"""ZT8: launch and environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from zerotrain.diagnostic import Diagnostic, Severity
+
+One = Callable[..., Diagnostic]
+Findings = Callable[..., list[Diagnostic]]
+Caret = Callable[[Diagnostic], str]
+
+TWO_NODES = "{gpu: H100-SXM, num_nodes: 2, gpus_per_node: 1}"
+
+
+@pytest.mark.parametrize("launcher", ["local", "torchrun"])
+def test_zt810_a_launcher_that_stays_on_one_machine(one: One, findings: Findings, caret: Caret, launcher: str) -> None:
+    finding = one(launch=f"{{type: {launcher}}}", hardware=TWO_NODES)
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT810", "one-machine-launcher", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("launch.type", launcher)
+    assert finding.message == f"`{launcher}` starts ranks on one machine, not on 2"
+    assert findings(launch=f"{{type: {launcher}}}") == []
+
+
+def test_zt810_is_found_where_no_launcher_is_written(one: One) -> None:
+    assert one(hardware=TWO_NODES).code == "ZT810"
+
+
+@pytest.mark.xfail(strict=True, reason="BUG: a default that is wrong is blamed on the first line of the file")
+def test_zt810_without_a_launcher_points_at_the_number_of_machines(one: One, caret: Caret) -> None:
+    assert "2" in caret(one(hardware=TWO_NODES))
+
+
+def test_zt811_machines_that_nobody_names(one: One, findings: Findings, caret: Caret) -> None:
+    finding = one(launch="{type: deepspeed}", hardware=TWO_NODES)
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT811", "no-hostfile", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("launch", "{type: deepspeed}")
+    assert finding.message == "no hostfile names the 2 machines"
+    assert findings(launch="{type: deepspeed, hostfile: hosts}", hardware=TWO_NODES) == []
+    assert findings(launch="{type: deepspeed}") == []
+
+
+def test_zt812_hosts_both_included_and_excluded(one: One, findings: Findings, caret: Caret) -> None:
+    finding = one(launch="{type: deepspeed, include: a, exclude: b}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT812", "include-and-exclude", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("launch.exclude", "b")
+    assert findings(launch="{type: deepspeed, include: a}") == []
+    assert findings(launch="{type: deepspeed, exclude: b}") == []

@@ -1,0 +1,116 @@
+"""ZT3: ZeRO, offload and activation checkpointing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from zerotrain.diagnostic import Diagnostic, Severity
+
+One = Callable[..., Diagnostic]
+Findings = Callable[..., list[Diagnostic]]
+Caret = Callable[[Diagnostic], str]
+
+H100 = "{gpu: H100-SXM, gpus_per_node: 2}"
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_zt301_parameters_that_are_not_offloaded(one: One, findings: Findings, caret: Caret, stage: int) -> None:
+    finding = one(zero=f"{{stage: {stage}, offload_param: {{device: cpu}}}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT301", "ignored-offload-param", Severity.WARNING)
+    assert (finding.place.key, caret(finding)) == ("zero.offload_param", "{device: cpu}")
+    assert finding.message == f"stage {stage} ignores `offload_param`"
+    assert findings(zero="{stage: 3, offload_param: {device: cpu}}") == []
+
+
+def test_zt302_offload_without_zero(one: One, findings: Findings, caret: Caret) -> None:
+    finding = one(zero="{offload_optimizer: {device: cpu}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT302", "offload-without-zero", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("zero.offload_optimizer", "{device: cpu}")
+    assert findings(zero="{stage: 1, offload_optimizer: {device: cpu}}") == []
+
+
+@pytest.mark.parametrize("name", ["offload_optimizer", "offload_param"])
+def test_zt303_nvme_without_a_directory(one: One, findings: Findings, caret: Caret, name: str) -> None:
+    finding = one(zero=f"{{stage: 3, {name}: {{device: nvme}}}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT303", "nvme-without-path", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == (f"zero.{name}", "{device: nvme}")
+    assert findings(zero=f"{{stage: 3, {name}: {{device: nvme, nvme_path: /x}}}}") == []
+    assert findings(zero=f"{{stage: 3, {name}: {{device: cpu}}}}") == []
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_zt304_nvme_that_deepspeed_does_not_use(one: One, findings: Findings, caret: Caret, stage: int) -> None:
+    written = "offload_optimizer: {device: nvme, nvme_path: /x}"
+    finding = one(zero=f"{{stage: {stage}, {written}}}")
+
+    assert (finding.code, finding.name) == ("ZT304", "nvme-optimizer-below-stage-3")
+    assert finding.severity is Severity.WARNING
+    assert (finding.place.key, caret(finding)) == ("zero.offload_optimizer.device", "nvme")
+    assert finding.message == f"stage {stage} keeps the states in host memory, not on NVMe"
+    assert findings(zero=f"{{stage: 3, {written}}}") == []
+
+
+def test_zt305_a_part_that_cannot_be_offloaded(one: One, findings: Findings, caret: Caret) -> None:
+    finding = one(zero="{stage: 2, offload_optimizer: {device: cpu, ratio: 0.5}}")
+
+    assert (finding.code, finding.name) == ("ZT305", "partial-offload-below-stage-3")
+    assert finding.severity is Severity.ERROR
+    assert (finding.place.key, caret(finding)) == ("zero.offload_optimizer.ratio", "0.5")
+    assert finding.message == "a ratio of 0.5 needs stage 3"
+    assert findings(zero="{stage: 3, offload_optimizer: {device: cpu, ratio: 0.5}}") == []
+    assert findings(zero="{stage: 2, offload_optimizer: {device: cpu, ratio: 1}}") == []
+
+
+def test_zt306_optimizers_that_need_a_gpu(one: One, findings: Findings, caret: Caret) -> None:
+    finding = one(optimizer="{type: lion, lr: 1e-3}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT306", "cuda-only-optimizer", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("optimizer.type", "lion")
+    assert finding.message == "on a CPU `lion` needs `zero.offload_optimizer`"
+    assert findings(optimizer="{type: lion, lr: 1e-3}", hardware=H100) == []
+    assert findings(optimizer="{type: lion, lr: 1e-3}", zero="{stage: 1, offload_optimizer: {device: cpu}}") == []
+
+
+def test_zt306_and_zt307_lamb_on_a_cpu(findings: Findings) -> None:
+    found = findings(optimizer="{type: lamb, lr: 1e-3}")
+
+    assert [(f.code, f.message) for f in found] == [
+        ("ZT306", "`lamb` needs a CUDA GPU"),
+        ("ZT307", "`lamb` needs fp16 with a dynamic loss scale"),
+    ]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32", "{dtype: fp16, loss_scale: 1024}"])
+def test_zt307_lamb_without_a_dynamic_loss_scale(one: One, findings: Findings, caret: Caret, precision: str) -> None:
+    finding = one(optimizer="{type: lamb, lr: 1e-3}", precision=precision, hardware=H100)
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT307", "lamb-without-loss-scale", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("optimizer.type", "lamb")
+    for fine in ("fp16", "{dtype: fp16, loss_scale: {window: 5}}"):
+        assert findings(optimizer="{type: lamb, lr: 1e-3}", precision=fine, hardware=H100) == []
+
+
+@pytest.mark.parametrize("option", ["cpu_checkpointing", "partition_activations"])
+@pytest.mark.parametrize("rest", ["granularity: full", "granularity: none, implementation: deepspeed"])
+def test_zt308_an_option_that_is_ignored(one: One, findings: Findings, caret: Caret, option: str, rest: str) -> None:
+    finding = one(activation_checkpointing=f"{{{rest}, {option}: true}}")
+
+    assert (finding.code, finding.name) == ("ZT308", "ignored-checkpointing-option")
+    assert finding.severity is Severity.WARNING
+    assert (finding.place.key, caret(finding)) == (f"activation_checkpointing.{option}", "true")
+    used = f"{{granularity: full, implementation: deepspeed, {option}: true}}"
+    assert findings(activation_checkpointing=used) == []
+
+
+def test_zt310_a_key_that_is_compiled_already(one: One, findings: Findings, caret: Caret) -> None:
+    finding = one(deepspeed="{gradient_clipping: 0.5}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT310", "overwritten-key", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("deepspeed.gradient_clipping", "0.5")
+    assert finding.help == "set `optimizer.clip_norm` instead"
+    assert findings(deepspeed="{memory_breakdown: true}") == []

@@ -1,0 +1,109 @@
+"""The attempts of a run: each start of its workers, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from zerotrain.diagnostic import Diagnostic, Place, Severity
+from zerotrain.runs.files import write_json
+from zerotrain.runs.layout import RunDirectory
+
+Outcome = Literal["running", "finished", "failed", "stopped"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One start of the workers."""
+
+    number: int
+    started: float
+    """Unix seconds."""
+    world_size: int
+    resumed_from: str | None = None
+    """Tag of the checkpoint it continues from."""
+    outcome: Outcome = "running"
+    ended: float | None = None
+    last_step: int | None = None
+    reason: str | None = None
+    """Why it ended, unless it finished."""
+
+
+def attempts(run: RunDirectory) -> list[Attempt]:
+    """Returns the attempts in order; one whose record is missing or damaged is left out."""
+    found = [read_attempt(run, number) for number in sorted(_numbers(run))]
+    return [attempt for attempt in found if attempt is not None]
+
+
+def next_attempt(run: RunDirectory) -> int:
+    """Returns the number of the next attempt and makes its directory."""
+    number = max(_numbers(run), default=0) + 1
+    run.attempt(number).mkdir(parents=True)
+    return number
+
+
+def write_attempt(run: RunDirectory, attempt: Attempt) -> None:
+    """Records an attempt."""
+    write_json(run.attempt(attempt.number) / "attempt.json", asdict(attempt))
+
+
+def read_attempt(run: RunDirectory, number: int) -> Attempt | None:
+    """Returns an attempt, or None when its record is missing or damaged."""
+    try:
+        content = json.loads((run.attempt(number) / "attempt.json").read_text(encoding="utf-8"))
+        return Attempt(**content)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def end_attempt(run: RunDirectory, number: int, outcome: Outcome, **facts: Any) -> None:
+    """Records how an attempt ended."""
+    attempt = read_attempt(run, number)
+    if attempt is not None:
+        write_attempt(run, replace(attempt, outcome=outcome, ended=time.time(), **facts))
+
+
+def _numbers(run: RunDirectory) -> list[int]:
+    names = (path.name.removeprefix("attempt-") for path in run.logs.glob("attempt-*"))
+    return [int(name) for name in names if name.isdigit()]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a rank failed."""
+
+    rank: int
+    time: float
+    reason: str
+    """In one line."""
+    findings: list[Diagnostic]
+    """Empty when the failure is not one that zerotrain knows."""
+    traceback: str
+
+
+def write_failure(run: RunDirectory, attempt: int, failure: Failure) -> None:
+    """Records why a rank failed, for whoever started it."""
+    findings = [finding.as_json() for finding in failure.findings]
+    write_json(run.rank_failure(attempt, failure.rank), {**asdict(failure), "findings": findings})
+
+
+def failures(run: RunDirectory, attempt: int) -> list[Failure]:
+    """Returns the failures of an attempt's ranks, the first to fail first."""
+    found = [_read_failure(path) for path in run.attempt(attempt).glob("rank-*.failure.json")]
+    return sorted(found, key=lambda failure: failure.time)
+
+
+def _read_failure(path: Path) -> Failure:
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    content["findings"] = [_finding(entry) for entry in content["findings"]]
+    return Failure(**content)
+
+
+def _finding(content: Mapping[str, Any]) -> Diagnostic:
+    place = Place(content["file"], content["line"], content["column"], content["key"])
+    severity = Severity(content["severity"])
+    return Diagnostic(content["code"], content["name"], severity, content["message"], place, content["help"])

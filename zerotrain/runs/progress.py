@@ -1,0 +1,34 @@
+"""A row of metrics as a line for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zerotrain.units import format_count, format_seconds
+
+
+def training_line(row: Mapping[str, Any], total_steps: int, seconds_left: float | None) -> str:
+    """Returns `step 120/200  loss 3.412  lr 2.1e-04  48.1K tokens/s  1m 20s left`."""
+    width = len(str(total_steps))
+    parts = [
+        f"step {row['step']:>{width}}/{total_steps}",
+        f"loss {_number(row['loss'], '.4f')}",
+        f"lr {_number(row['lr'], '.2e')}",
+        f"grad norm {_number(row['grad_norm'], '.3f')}",
+        f"{format_count(float(row['tokens_per_second']))} tokens/s",
+    ]
+    if seconds_left is not None:
+        parts.append(f"{format_seconds(seconds_left)} left")
+    return "  ".join(parts)
+
+
+def evaluation_line(row: Mapping[str, Any], total_steps: int) -> str:
+    """Returns `step 100/200  validation loss 3.512  perplexity 33.5`."""
+    width = len(str(total_steps))
+    metrics = "  ".join(f"{name} {_number(value, '.4g')}" for name, value in row["metrics"].items())
+    return f"step {row['step']:>{width}}/{total_steps}  validation {metrics}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
