@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 DurationUnit = Literal["steps", "epochs", "tokens"]
@@ -11,7 +12,12 @@ DurationUnit = Literal["steps", "epochs", "tokens"]
 _BINARY = {"kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4, "pib": 1024**5}
 _DECIMAL = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4, "pb": 1000**5}
 _MAGNITUDES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
-_NUMBER = re.compile(r"^\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)\s*([a-zA-Z]*)\s*$")
+_LARGEST = 2**63 - 1
+_NUMBER = re.compile(
+    r"^\s*(?P<digits>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(?P<rest>\.[0-9]+)?(?P<exponent>[eE][+-]?[0-9]{1,3})?"
+    r"\s*(?P<unit>[a-zA-Z]*)\s*$",
+    re.ASCII,
+)
 _DURATION = re.compile(r"^(.*?)\s*(steps?|epochs?|tokens?)\s*$")
 
 
@@ -20,24 +26,7 @@ def parse_bytes(text: str | int) -> int:
 
     Raises ValueError when the text is not a size.
     """
-    if isinstance(text, int):
-        return text
-    match = _NUMBER.match(text)
-    unit = match[2].lower() if match else ""
-    scale = 1 if unit == "" else {**_BINARY, **_DECIMAL}.get(unit)
-    if match is None or scale is None:
-        raise ValueError(f"`{text}` is not a size; write a number with KiB, MiB, GiB, KB, MB or GB")
-    return _whole(match[1], scale, text)
-
-
-def format_bytes(count: float) -> str:
-    """Prints a number of bytes with a binary unit and at most one decimal: `512MiB`, `1.5GiB`."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if abs(size) < 1024:
-            return f"{size:.0f}{unit}" if size == int(size) else f"{size:.1f}{unit}"
-        size /= 1024
-    return f"{size:.1f}PiB"
+    return _read(text, {"": 1, **_BINARY, **_DECIMAL}, "a size; write a number with KiB, MiB, GiB, KB, MB or GB")
 
 
 def parse_count(text: str | int) -> int:
@@ -45,40 +34,58 @@ def parse_count(text: str | int) -> int:
 
     Raises ValueError when the text is not a whole number.
     """
+    return _read(text, _MAGNITUDES, "a count; write a whole number, with K, M, B or T if it is large")
+
+
+def _read(text: str | int, units: dict[str, int], kind: str) -> int:
+    """Returns a number with a unit exactly, without going through a float."""
     if isinstance(text, int):
         return text
     match = _NUMBER.match(text)
-    scale = _MAGNITUDES.get(match[2].lower()) if match else None
+    scale = units.get(match["unit"].lower()) if match else None
     if match is None or scale is None:
-        raise ValueError(f"`{text}` is not a count; write a whole number, with K, M, B or T if it is large")
-    return _whole(match[1], scale, text)
+        raise ValueError(f"`{text}` is not {kind}")
+    digits = match["digits"].replace(",", "").replace("_", "")
+    value = Fraction(f"{digits}{match['rest'] or ''}{match['exponent'] or ''}") * scale
+    if value > _LARGEST:
+        raise ValueError(f"`{text}` is too large")
+    if value.denominator != 1:
+        raise ValueError(f"`{text}` is not a whole number")
+    return int(value)
+
+
+def format_bytes(count: float) -> str:
+    """Prints a number of bytes with a binary unit and at most one decimal: `512MiB`, `1.5GiB`."""
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        if abs(round(size, 1)) < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f}{unit}" if round(size, 1) == round(size) else f"{size:.1f}{unit}"
 
 
 def format_count(count: float) -> str:
     """Prints a count with at most three digits and a magnitude: `1.68M`, `300`, `2B`."""
-    for letter, scale in (("T", 10**12), ("B", 10**9), ("M", 10**6), ("K", 10**3)):
-        if abs(count) >= scale:
-            return f"{count / scale:.3g}{letter}"
-    return f"{count:.3g}" if isinstance(count, float) else str(count)
+    size, magnitude = float(count), ""
+    for larger in ("K", "M", "B", "T"):
+        if abs(float(f"{size:.3g}")) < 1000:
+            break
+        size, magnitude = size / 1000, larger
+    return f"{size:.3g}{magnitude}" if abs(size) < 1000 else f"{size:.0f}{magnitude}"
 
 
 def format_seconds(seconds: float) -> str:
     """Prints a time span in its two largest units: `2h 05m`, `3m 20s`, `4.2s`."""
-    if seconds < 60:
-        return f"{seconds:.1f}s" if seconds < 10 else f"{seconds:.0f}s"
+    if round(seconds, 1) < 10:
+        return f"{seconds:.1f}s"
     minutes, second = divmod(round(seconds), 60)
     hours, minute = divmod(minutes, 60)
     days, hour = divmod(hours, 24)
     if days:
         return f"{days}d {hour:02d}h"
-    return f"{hours}h {minute:02d}m" if hours else f"{minute}m {second:02d}s"
-
-
-def _whole(digits: str, scale: int, text: str) -> int:
-    value = float(digits.replace("_", "").replace(",", "")) * scale
-    if value != int(value):
-        raise ValueError(f"`{text}` is not a whole number")
-    return int(value)
+    if hours:
+        return f"{hours}h {minute:02d}m"
+    return f"{minute}m {second:02d}s" if minute else f"{second}s"
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,9 @@ class Duration:
         """
         if isinstance(text, Duration):
             return text
-        match = _DURATION.match(text) if isinstance(text, str) else None
+        match = _DURATION.match(text)
         if match is None:
-            raise ValueError(f"`{text}` has no unit; write `{text} steps`, `{text} epochs` or `{text} tokens`")
+            raise ValueError(_no_duration(text))
         value = parse_count(match[1])
         if value <= 0:
             raise ValueError(f"`{text}` is not positive")
@@ -112,3 +119,11 @@ class Duration:
 
     def __str__(self) -> str:
         return f"{self.value} {self.unit}"
+
+
+def _no_duration(text: str) -> str:
+    try:
+        parse_count(text)
+    except ValueError:
+        return f"`{text}` is not a length; write a whole number of steps, epochs or tokens, such as `200 steps`"
+    return f"`{text}` has no unit; write `{text} steps`, `{text} epochs` or `{text} tokens`"

@@ -18,14 +18,6 @@ Text = Callable[..., str]
 Read = Callable[..., Reading]
 Caret = Callable[[Diagnostic], str]
 
-BUG_PLACE = pytest.mark.xfail(
-    strict=True, reason="BUG: load._mark_override keeps the marks below an overridden section"
-)
-BUG_SHORT = pytest.mark.xfail(strict=True, reason="BUG: load._merge does not know that `bf16` is `{dtype: bf16}`")
-BUG_PATH = pytest.mark.xfail(
-    strict=True, reason="BUG: paths that the system refuses raise in load._base and _file_help"
-)
-
 
 def codes(reading: Reading) -> list[str]:
     return [finding.code for finding in reading.findings]
@@ -113,7 +105,7 @@ def test_a_directory_is_no_file(tmp_path: Path) -> None:
     assert "is a directory" in refused.value.findings[0].message
 
 
-@pytest.mark.parametrize("name", ["a" * 300 + ".yaml", pytest.param("a" * 300 + "/run.yaml", marks=BUG_PATH)])
+@pytest.mark.parametrize("name", ["a" * 300 + ".yaml", "a" * 300 + "/run.yaml"])
 def test_a_name_that_no_file_can_have_is_a_finding(tmp_path: Path, name: str) -> None:
     with pytest.raises(SpecError) as refused:
         load_spec(tmp_path / name)
@@ -199,7 +191,6 @@ def test_a_section_of_another_type_replaces_the_whole_section(tiny: Text, read: 
         ("{dtype: bf16, grad_accum_dtype: bf16}", "fp16", ("fp16", "bf16")),
     ],
 )
-@BUG_SHORT
 def test_the_short_form_of_precision_is_extended_like_the_long_one(
     tiny: Text, read: Read, base: str, above: str, expected: tuple[str, str]
 ) -> None:
@@ -210,7 +201,6 @@ def test_the_short_form_of_precision_is_extended_like_the_long_one(
     assert (spec.precision.dtype, spec.precision.grad_accum_dtype) == expected
 
 
-@BUG_SHORT
 def test_the_short_form_of_checkpointing_is_extended_like_the_long_one(tiny: Text, read: Read) -> None:
     read(tiny(activation_checkpointing="full"), name="base.yaml")
     spec = read("extends: base.yaml\nactivation_checkpointing: {implementation: deepspeed}\n").spec
@@ -279,7 +269,6 @@ def test_extends_of_nothing_is_nothing(tiny: Text, read: Read) -> None:
 
 
 @pytest.mark.parametrize("value", ['"a\\0b"', "a" * 300 + "/x"])
-@BUG_PATH
 def test_extends_of_a_path_that_cannot_be_is_a_finding(tiny: Text, read: Read, value: str) -> None:
     assert codes(read(f"extends: {value}\n" + tiny())) == ["ZT001"]
 
@@ -358,7 +347,6 @@ def test_a_finding_about_an_override_points_into_the_command_line(
 
 
 @pytest.mark.parametrize("override", ["foo.bar=1", "model.conf.x=1", "export.sample.max_new_tokens=5"])
-@pytest.mark.xfail(strict=True, reason="BUG: load._mark_override gives sections it makes no mark; line 1 is blamed")
 def test_a_section_that_an_override_makes_stands_on_the_command_line(tiny: Text, read: Read, override: str) -> None:
     (finding,) = read(tiny(), [override]).findings
 
@@ -368,7 +356,6 @@ def test_a_section_that_an_override_makes_stands_on_the_command_line(tiny: Text,
 @pytest.mark.parametrize(
     "override", ["optimizer={type: adamw, lr: -1}", "data.train=[{type: txt}]", "batch={global_batch_size: 0}"]
 )
-@BUG_PLACE
 def test_a_value_inside_an_overridden_section_stands_on_the_command_line(tiny: Text, read: Read, override: str) -> None:
     assert {f.place.file for f in read(tiny(), [override]).findings} == {COMMAND_LINE}
 
@@ -393,22 +380,18 @@ def test_an_override_that_cannot_be_applied_is_a_finding(
 
 
 @pytest.mark.parametrize("override", ["data.train.1={type: python_stdlib}", "data.train[5].split=all"])
-@pytest.mark.xfail(strict=True, reason="BUG: load._set says `is not a mapping` of a list that is too short")
 def test_an_index_beyond_a_list_is_said_to_be_that(tiny: Text, only: Callable[..., Diagnostic], override: str) -> None:
     assert "not a mapping" not in only(tiny(), [override]).message
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: an override that is not YAML also sets its key to nothing")
 def test_an_override_that_is_not_yaml_is_one_finding(tiny: Text, read: Read) -> None:
     assert codes(read(tiny(), ["batch.micro_batch_size=["])) == ["ZT003"]
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the message of an override that is not YAML speaks of `the file`")
 def test_an_override_that_is_not_yaml_is_not_called_a_file(tiny: Text, read: Read) -> None:
     assert "file" not in read(tiny(), ["seed=["]).findings[0].message
 
 
-@pytest.mark.xfail(strict=True, raises=ValueError, reason="BUG: undotted takes every isdigit() character for a number")
 def test_an_override_with_another_digit_in_its_key_is_read(tiny: Text, read: Read) -> None:
     assert read(tiny(), ["model.config.²=1"]).spec is not None
 
@@ -416,7 +399,6 @@ def test_an_override_with_another_digit_in_its_key_is_read(tiny: Text, read: Rea
 @pytest.mark.parametrize(
     "override", ["precision.grad_accum_dtype=fp32", "activation_checkpointing.implementation=torch"]
 )
-@BUG_SHORT
 def test_an_override_goes_into_a_short_form(tiny: Text, read: Read, override: str) -> None:
     assert read(tiny(precision="bf16", activation_checkpointing="full"), [override]).is_valid
 

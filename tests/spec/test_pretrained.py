@@ -69,6 +69,5 @@ def test_a_home_directory_is_no_hub_id(tmp_path: Path, name: str) -> None:
     assert isinstance(pretrained_config(ModelSpec(pretrained=name), tmp_path), Diagnostic)
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="BUG: pretrained_config lets is_dir raise for a name too long")
 def test_a_name_that_no_folder_can_have_is_a_finding(tmp_path: Path) -> None:
     assert isinstance(pretrained_config(ModelSpec(pretrained="./" + "a" * 300), tmp_path), Diagnostic)

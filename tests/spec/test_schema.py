@@ -64,7 +64,6 @@ def test_what_the_loader_reads_the_schema_accepts(tiny: Text, read: Read, sectio
 
 
 @pytest.mark.parametrize("value", ["200steps", "1e6 tokens", " 200 steps"])
-@pytest.mark.xfail(strict=True, reason="BUG: base.Length's pattern is narrower than Duration.parse")
 def test_every_duration_the_loader_reads_the_schema_accepts(tiny: Text, read: Read, value: str) -> None:
     reading = read(tiny(horizon=f'"{value}"'))
 
@@ -108,7 +107,6 @@ def test_a_file_that_extends_another_may_name_it(tiny: Text, read: Read) -> None
     assert list(VALIDATOR.iter_errors(data)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the schema demands every section of a file that extends another")
 def test_a_file_that_extends_another_need_not_say_everything() -> None:
     assert list(VALIDATOR.iter_errors({"extends": "base.yaml", "seed": 7})) == []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from zerotrain.units import Duration
 
@@ -12,27 +13,26 @@ Auto = Literal["auto"]
 Int = Annotated[int, Field(strict=True)]
 PositiveInt = Annotated[int, Field(strict=True, gt=0)]
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
-Float = Annotated[float, Field(strict=True)]
-PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
-NonNegativeFloat = Annotated[float, Field(strict=True, ge=0)]
+PositiveFloat = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Bool = Annotated[bool, Field(strict=True)]
 
 
 def _read_duration(value: Any) -> Any:
-    if isinstance(value, Duration):
-        return value
-    if not isinstance(value, str):
-        raise ValueError(f"`{value}` has no unit; write `{value} steps`, `{value} epochs` or `{value} tokens`")
-    return Duration.parse(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str | Duration):
+        raise PydanticCustomError("length_type", "not a length")
+    return Duration.parse(value if isinstance(value, Duration) else str(value))
 
 
 Length = Annotated[
     Duration,
     BeforeValidator(_read_duration),
     PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^[0-9][0-9_,.]*\s*[kKmMbBtT]?\s+(steps?|epochs?|tokens?)$"}),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^\s*[0-9][0-9_,.eE+-]*\s*[kKmMbBtT]?\s*(steps?|epochs?|tokens?)\s*$"}
+    ),
 ]
 """A length of training or an interval: `200 steps`, `3 epochs`, `2B tokens`."""
 

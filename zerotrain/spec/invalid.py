@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,8 +11,9 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from zerotrain.diagnostic import Diagnostic, Fix, error
+from zerotrain.spec.scalars import scalar
 from zerotrain.spec.suggest import listed, nearest
-from zerotrain.spec.tree import Path, Tree, dotted, scalar
+from zerotrain.spec.tree import Path, Tree, dotted
 
 _EXPECTED = {
     "int_type": "a whole number",
@@ -34,6 +36,7 @@ _EXPECTED = {
     "literal_error": "{expected}",
     "too_few_items": "a list with more items",
     "finite_number": "a finite number",
+    "length_type": "a length such as `200 steps`",
 }
 
 
@@ -48,7 +51,7 @@ class _Verdict:
 
 def findings(invalid: ValidationError, tree: Tree, model: type[BaseModel]) -> list[Diagnostic]:
     """Returns every error of a validation as a finding at its place, in the order of the file."""
-    verdicts = [_verdict(raw, tree.data) for raw in invalid.errors(include_url=False, include_input=False)]
+    verdicts = _verdicts(invalid, tree.data, model)
     by_path: dict[Path, list[_Verdict]] = {}
     for verdict in verdicts:
         by_path.setdefault(verdict.path, []).append(verdict)
@@ -56,17 +59,36 @@ def findings(invalid: ValidationError, tree: Tree, model: type[BaseModel]) -> li
     return sorted(found, key=lambda f: (f.place.file or "", f.place.line or 0, f.place.column or 0))
 
 
-def _verdict(raw: Any, data: Any) -> _Verdict:
+def _verdicts(invalid: ValidationError, data: Any, model: type[BaseModel]) -> list[_Verdict]:
+    return [_verdict(raw, data, model) for raw in invalid.errors(include_url=False, include_input=False)]
+
+
+def _verdict(raw: Any, data: Any, model: type[BaseModel]) -> _Verdict:
     kind = raw["type"]
-    keeps_last = kind in ("missing", "extra_forbidden")
-    path = _real_path(raw["loc"], data, keeps_last)
+    path = _real_path(_without_tags(raw["loc"], model), data, keeps_last=kind in ("missing", "extra_forbidden"))
     if kind == "missing" and isinstance(path[-1], int):
         return _Verdict(path[:-1], "too_few_items", {}, raw["msg"], raw["loc"])
     return _Verdict(path, kind, raw.get("ctx", {}), raw["msg"], raw["loc"])
 
 
+def _without_tags(location: tuple[str | int, ...], model: type[BaseModel]) -> tuple[str | int, ...]:
+    """Drops the types of sections that may be one of several, which pydantic puts behind the section's key."""
+    models, kept = [model], list[str | int]()
+    for part in location:
+        tagged = [m for m in models if len(models) > 1 and _tag(m) == part]
+        if tagged:
+            models = tagged
+            continue
+        kept.append(part)
+        inside = [
+            m for owner in models if part in owner.model_fields for m in sections_of(owner.model_fields[str(part)])
+        ]
+        models = models if isinstance(part, int) else inside
+    return tuple(kept)
+
+
 def _real_path(location: tuple[str | int, ...], data: Any, keeps_last: bool) -> Path:
-    """Drops the names of union members, which pydantic puts among the keys."""
+    """Drops the names of the kinds a value may be of, which pydantic puts among the keys."""
     path: list[str | int] = []
     for index, part in enumerate(location):
         is_last = index == len(location) - 1
@@ -101,7 +123,7 @@ def _finding(path: Path, group: list[_Verdict], tree: Tree, model: type[BaseMode
         return _missing_key((*path, "type"), tree, listed(sorted(filter(None, map(_tag, members)))))
     if first.kind == "union_tag_invalid":
         return _unknown_type(path, first, tree)
-    return _invalid_value(path, group, tree)
+    return _invalid_value(path, group, tree, model)
 
 
 def _unknown_key(path: Path, verdict: _Verdict, tree: Tree, model: type[BaseModel]) -> Diagnostic:
@@ -148,11 +170,11 @@ def _tags(verdict: _Verdict) -> list[str]:
     return [tag.strip().strip("'") for tag in expected.split(",") if tag.strip()]
 
 
-def _invalid_value(path: Path, group: list[_Verdict], tree: Tree) -> Diagnostic:
+def _invalid_value(path: Path, group: list[_Verdict], tree: Tree, model: type[BaseModel]) -> Diagnostic:
     value = _value_at(tree.data, path)
-    quoted = next((v for v in group if v.kind in ("float_type", "int_type")), None)
-    if quoted and isinstance(value, str) and isinstance(number := scalar(value), int | float):
-        return _quoted_number(path, value, number, tree)
+    takes_numbers = any(verdict.kind in ("float_type", "int_type") for verdict in group)
+    if takes_numbers and isinstance(value, str) and isinstance(number := scalar(value), int | float):
+        return _quoted_number(path, value, number, tree, model)
     own_words = [v.message.removeprefix("Value error, ") for v in group if v.kind == "value_error"]
     if own_words:
         finding = error("ZT007", "invalid-value", own_words[0])
@@ -163,9 +185,20 @@ def _invalid_value(path: Path, group: list[_Verdict], tree: Tree) -> Diagnostic:
     return finding.at(tree.place(path))
 
 
-def _quoted_number(path: Path, value: str, number: float, tree: Tree) -> Diagnostic:
+def _quoted_number(path: Path, value: str, number: float, tree: Tree, model: type[BaseModel]) -> Diagnostic:
     finding = error("ZT008", "quoted-number", f'`{dotted(path)}` is the text `"{value}"`', help="remove the quotes")
-    return _with_fix(finding, Fix("remove the quotes", dotted(path), number)).at(tree.place(path))
+    fix = Fix("remove the quotes", dotted(path), number) if _would_be_valid(path, number, tree.data, model) else None
+    return _with_fix(finding, fix).at(tree.place(path))
+
+
+def _would_be_valid(path: Path, value: Any, data: Any, model: type[BaseModel]) -> bool:
+    changed = copy.deepcopy(data)
+    _value_at(changed, path[:-1])[path[-1]] = value
+    try:
+        model.model_validate(changed)
+    except ValidationError as invalid:
+        return all(verdict.path != path for verdict in _verdicts(invalid, changed, model))
+    return True
 
 
 def _expectation(verdict: _Verdict) -> str | None:
@@ -192,7 +225,10 @@ def _shown(value: Any) -> str:
         return f"`{value}`" if len(value) < 60 else "a long text"
     if isinstance(value, Mapping):
         return "a mapping"
-    return "a list" if isinstance(value, list) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    if isinstance(value, list):
+        return "a list"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"`{text}`" if len(text) < 60 else "a very long number"
 
 
 def _value_at(data: Any, path: Path) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from zerotrain.diagnostic import Diagnostic, Place, Severity, error
 from zerotrain.errors import SpecError
 from zerotrain.spec.invalid import findings as invalid_findings
-from zerotrain.spec.run import RunSpec
+from zerotrain.spec.run import SHORT_FORMS, RunSpec
 from zerotrain.spec.suggest import nearest
 from zerotrain.spec.tree import Mark, Path, Tree, dotted, parse, undotted
 
@@ -27,6 +27,9 @@ class Unread:
     """Stands for a section that could not be read; looking into it raises `UnreadSection`."""
 
     def __getattr__(self, name: str) -> Any:
+        raise UnreadSection
+
+    def __iter__(self) -> Iterator[Any]:
         raise UnreadSection
 
 
@@ -61,6 +64,7 @@ def read_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> Reading:
     tree = _read_file(FilePath(path), open_files=())
     for number, text in enumerate(overrides, start=1):
         _override(tree, text, number)
+        _expand_short_forms(tree)
     if not isinstance(tree.data, Mapping):
         return Reading(None, tree, tree.findings)
     return _validate(tree)
@@ -99,7 +103,17 @@ def _read_file(path: FilePath, open_files: tuple[FilePath, ...]) -> Tree:
         tree.findings.append(error("ZT011", "not-a-spec", fact, help=help).at(Place(str(path), 1, 1)))
         tree.data = None
         return tree
-    return _extended(tree, path, (*open_files, path.resolve()))
+    _expand_short_forms(tree)
+    return _extended(tree, path, (*open_files, _resolved(path)))
+
+
+def _expand_short_forms(tree: Tree) -> None:
+    """Writes `precision: bf16` as `precision: {dtype: bf16}`, so that keys of the long form can be laid over it."""
+    for section, key in SHORT_FORMS.items():
+        if isinstance(tree.data, dict) and isinstance(tree.data.get(section), str):
+            tree.data[section] = {key: tree.data[section]}
+            if (section,) in tree.marks:
+                tree.marks[section, key] = tree.marks[section,]
 
 
 def _text(path: FilePath) -> str | Diagnostic:
@@ -109,13 +123,16 @@ def _text(path: FilePath) -> str | Diagnostic:
     except UnicodeDecodeError as broken:
         fact = f"the file is not UTF-8: byte {broken.object[broken.start]:#04x} at offset {broken.start}"
         return error("ZT002", "not-utf8-spec", fact, help="save it as UTF-8").at(place)
-    except OSError as broken:
-        reason = (broken.strerror or str(broken)).lower()
+    except (OSError, ValueError) as broken:
+        reason = (getattr(broken, "strerror", None) or str(broken)).lower()
         return error("ZT001", "unreadable-file", f"cannot read `{path}`: {reason}", help=_file_help(path)).at(place)
 
 
 def _file_help(path: FilePath) -> str:
-    siblings = sorted(str(p) for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+    try:
+        siblings = sorted(str(sibling) for sibling in path.parent.glob("*.y*ml"))
+    except (OSError, ValueError):
+        siblings = []
     near = nearest(str(path), siblings)
     return f"did you mean `{near}`?" if near else "give the path of a YAML or JSON file"
 
@@ -138,7 +155,7 @@ def _base(name: Any, path: FilePath, open_files: tuple[FilePath, ...], here: Pla
     if not isinstance(name, str):
         return Tree(findings=[error("ZT007", "invalid-value", "`extends` is not a path or a list of paths").at(here)])
     base = path.parent / name
-    if base.resolve() in open_files:
+    if _resolved(base) in open_files:
         chain = " -> ".join(file.name for file in (*open_files, base))
         finding = error(
             "ZT009", "circular-extends", f"`extends` leads back to itself: {chain}", help="break the circle"
@@ -148,6 +165,14 @@ def _base(name: Any, path: FilePath, open_files: tuple[FilePath, ...], here: Pla
     if tree.data is None and tree.findings and tree.findings[0].code == "ZT001":
         tree.findings[0] = tree.findings[0].at(here)
     return tree
+
+
+def _resolved(path: FilePath) -> FilePath:
+    """Returns the path without links; as it is where the system refuses to look at it."""
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):
+        return path
 
 
 def _lay(below: Tree, above: Tree) -> None:
@@ -187,38 +212,59 @@ def _override(tree: Tree, text: str, number: int) -> None:
         return
     overlay = parse(value, COMMAND_LINE)
     tree.findings += [finding.at(place) for finding in overlay.findings]
-    blocked = _set(tree.data, path, overlay.data)
-    if blocked is not None:
-        message = f"`{dotted(blocked)}` is not a mapping, so `{dotted(path)}` cannot be set"
-        tree.findings.append(error("ZT010", "bad-override", message).at(place))
+    if overlay.findings:
         return
-    _mark_override(tree, path, text, number, len(key))
+    obstacle = _set(tree.data, path, overlay.data)
+    if obstacle is not None:
+        tree.findings.append(error("ZT010", "bad-override", obstacle).at(place))
+        return
+    _mark_override(tree, overlay, path, text, number, len(key) + 1)
 
 
-def _set(data: Any, path: Path, value: Any) -> Path | None:
-    """Sets a value; returns the path of what stands in the way, if anything does."""
+def _set(data: Any, path: Path, value: Any) -> str | None:
+    """Sets a value, making the sections on the way; returns what stands in the way, if anything does."""
     for index, part in enumerate(path[:-1]):
-        if isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        elif isinstance(data, dict):
-            if data.get(str(part)) is None:
-                data[str(part)] = {}
-            data = data[str(part)]
-        else:
-            return path[:index]
+        if isinstance(data, dict) and data.get(str(part)) is None:
+            data[str(part)] = {}
+        inside = _entry(data, part)
+        if inside is None:
+            return _obstacle(data, path, index)
+        data = inside
     last = path[-1]
     if isinstance(data, list) and isinstance(last, int) and last < len(data):
         data[last] = value
     elif isinstance(data, dict):
         data[str(last)] = value
     else:
-        return path[:-1]
+        return _obstacle(data, path, len(path) - 1)
     return None
 
 
-def _mark_override(tree: Tree, path: Path, text: str, number: int, equals: int) -> None:
+def _entry(data: Any, part: str | int) -> Any:
+    if isinstance(data, list):
+        return data[part] if isinstance(part, int) and part < len(data) else None
+    return data.get(str(part)) if isinstance(data, dict) else None
+
+
+def _obstacle(data: Any, path: Path, index: int) -> str:
+    here = dotted(path[:index])
+    if isinstance(data, list) and isinstance(path[index], int):
+        return f"`{here}` has only {len(data)} items, so `{dotted(path)}` cannot be set"
+    return f"`{here}` is not a mapping, so `{dotted(path)}` cannot be set"
+
+
+def _mark_override(tree: Tree, overlay: Tree, path: Path, text: str, number: int, offset: int) -> None:
+    """Marks the value, everything in it and the sections made for it as standing on the command line."""
     lines = tree.lines.setdefault(COMMAND_LINE, [])
     lines += [""] * (number - len(lines))
     lines[number - 1] = text
-    width = len(text) - equals - 1
-    tree.marks[path] = Mark(COMMAND_LINE, number - 1, equals + 1, width, number - 1, 0, equals)
+    value = Mark(COMMAND_LINE, number - 1, offset, len(text) - offset, number - 1, 0, offset - 1)
+    tree.marks = {known: mark for known, mark in tree.marks.items() if known[: len(path)] != path}
+    for length in range(1, len(path)):
+        tree.marks.setdefault(path[:length], value)
+    tree.marks[path] = value
+    for inside, mark in overlay.marks.items():
+        column, key_column = mark.column + offset, mark.key_column + offset
+        tree.marks[*path, *inside] = Mark(
+            COMMAND_LINE, number - 1, column, mark.width, number - 1, key_column, mark.key_width
+        )

@@ -19,9 +19,9 @@ def pretrained_config(model: ModelSpec, directory: Path) -> Mapping[str, Any] | 
     if model.pretrained is None:
         return None
     folder = directory / model.pretrained
-    if not folder.is_dir() and _may_be_hub_id(model.pretrained):
-        return None
     try:
+        if not folder.is_dir() and _may_be_hub_id(model.pretrained):
+            return None
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as broken:
         reason = (getattr(broken, "strerror", None) or str(broken)).lower()

@@ -20,12 +20,18 @@ from zerotrain.spec.parallelism import (
 )
 from zerotrain.spec.training import BatchSpec, OptimizerSpec, PrecisionField, PrecisionSpec, ScheduleSpec
 
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+SHORT_FORMS = {"precision": "dtype", "activation_checkpointing": "granularity"}
+"""Sections that may be written as the value of one of their keys."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LONGEST_NAME = 100
 
 
 def _plain_name(name: str) -> str:
-    if not _NAME.match(name):
-        raise ValueError(f"`{name}` cannot name a directory; use letters, digits, `.`, `_` and `-`")
+    if len(name) > _LONGEST_NAME:
+        raise ValueError(f"`{name[:20]}…` cannot name a directory; use at most {_LONGEST_NAME} characters")
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"`{name.strip()}` cannot name a directory; use letters, digits, `.`, `_` and `-`")
     return name
 
 

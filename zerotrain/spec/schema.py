@@ -24,7 +24,9 @@ def spec_schema() -> dict[str, Any]:
             _describe(described, field_docs(model))
     extends = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
     schema["properties"]["extends"] = {**extends, "description": "Files this one is laid over, relative to it."}
-    return {"$schema": _DIALECT, "title": "A run of zerotrain", **schema}
+    # A file that extends others need not say everything itself.
+    whole = {"if": {"required": ["extends"]}, "else": {"required": schema.pop("required")}}
+    return {"$schema": _DIALECT, "title": "A run of zerotrain", **schema, **whole}
 
 
 def field_docs(model: type[BaseModel]) -> dict[str, str]:
