@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from math import isfinite
 
 
 class Severity(StrEnum):
@@ -32,6 +33,8 @@ class Place:
     """The text of that line."""
     width: int = 1
     """Number of characters the finding is about."""
+    is_about_key: bool = False
+    """The key itself is wrong, not its value."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Diagnostic:
 
     def as_json(self) -> dict[str, object]:
         """Returns the finding in the form of the JSON output of `check`."""
-        fix = self.fix and {"title": self.fix.title, "key": self.fix.key, "value": self.fix.value}
+        fix = self.fix and {"title": self.fix.title, "key": self.fix.key, "value": _in_json(self.fix.value)}
         return {
             "code": self.code,
             "name": self.name,
@@ -76,6 +79,11 @@ class Diagnostic:
             "help": self.help,
             "fix": fix,
         }
+
+
+def _in_json(value: object) -> object:
+    """Returns the value, or its text when JSON has no such number."""
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def error(code: str, name: str, message: str, *, help: str | None = None, key: str | None = None) -> Diagnostic:

@@ -19,8 +19,6 @@ from zerotrain.spec.tree import parse
 Findings = Callable[..., list[Diagnostic]]
 Caret = Callable[[Diagnostic], str]
 
-BUG_HIDDEN = pytest.mark.xfail(strict=True, reason="BUG: one section that cannot be read or settled hides the others")
-
 
 def codes(found: list[Diagnostic]) -> list[str]:
     return [finding.code for finding in found]
@@ -64,13 +62,11 @@ def test_a_section_that_cannot_be_read_does_not_stop_rules_about_others(findings
 
 
 @pytest.mark.parametrize("value", ["5", "[1]"])
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="BUG: `for key in` an Unread section asks no __getattr__")
 def test_a_deepspeed_block_that_cannot_be_read_is_one_finding(findings: Findings, value: str) -> None:
     assert codes(findings(deepspeed=value)) == ["ZT007"]
 
 
 @pytest.mark.parametrize("section", ["export", "evaluation", "checkpoint", "schedule", "precision", "zero"])
-@BUG_HIDDEN
 def test_a_section_that_cannot_be_read_does_not_hide_a_batch_that_does_not_divide(
     findings: Findings, section: str
 ) -> None:
@@ -79,21 +75,18 @@ def test_a_section_that_cannot_be_read_does_not_hide_a_batch_that_does_not_divid
     assert "ZT101" in found
 
 
-@BUG_HIDDEN
 def test_data_that_cannot_be_read_does_not_hide_an_impossible_model(findings: Findings) -> None:
     found = codes(findings(data="5", model="{architecture: llama, config: {hidden_size: 0}}"))
 
     assert "ZT024" in found
 
 
-@BUG_HIDDEN
 def test_a_batch_that_does_not_divide_does_not_hide_an_overwritten_key(findings: Findings) -> None:
     found = codes(findings(batch="{global_batch_size: 3, micro_batch_size: 2}", deepspeed="{gradient_clipping: 1}"))
 
     assert found == ["ZT101", "ZT310"]
 
 
-@BUG_HIDDEN
 def test_a_batch_that_does_not_divide_does_not_hide_an_endless_warmup(findings: Findings) -> None:
     found = codes(
         findings(batch="{global_batch_size: 3, micro_batch_size: 2}", schedule="{type: cosine, warmup: 101 steps}")
@@ -115,7 +108,7 @@ def test_a_file_that_cannot_be_read_is_one_finding(tmp_path: Path, around: Surro
 
 
 def test_a_world_size_is_checked_instead_of_the_hardware(findings: Findings) -> None:
-    assert codes(findings(world_size=3)) == ["ZT810", "ZT101"]
+    assert codes(findings(world_size=3)) == ["ZT101"]
     assert findings(world_size=1) == []
 
 
@@ -189,7 +182,6 @@ def test_garbage_in_a_model_s_config_is_found_without_harm(findings: Findings, m
     assert {"ZT024"} == set(codes(findings(model=model)))
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a shape lists the parameters of every layer, however many there are")
 def test_a_number_of_layers_beyond_reason_does_not_fill_the_memory(write: Callable[..., Path]) -> None:
     spec = write(model=f"{{architecture: llama, config: {{num_hidden_layers: {10**9}}}}}")
     limit = 600 * 2**20

@@ -31,7 +31,6 @@ def test_a_file_whose_name_has_an_equals_sign_is_a_file(tmp_path: Path) -> None:
     assert specs_and_overrides([str(file), "lr=3"]) == ([str(file)], ["lr=3"])
 
 
-@pytest.mark.xfail(strict=True, raises=OSError, reason="BUG: Path.exists raises for a long override")
 def test_a_long_override_is_an_override() -> None:
     word = f"export.sample.prompts=[{'a' * 400}]"
 

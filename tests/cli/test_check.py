@@ -13,8 +13,6 @@ from zerotrain.cli.main import main
 Write = Callable[..., Path]
 Capture = pytest.CaptureFixture[str]
 
-BUG_SELECT = pytest.mark.xfail(strict=True, reason="BUG: with codes selected, a file that cannot be read is well")
-
 
 @pytest.fixture(autouse=True)
 def in_the_directory_of_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,13 +149,11 @@ def test_findings_are_selected_and_ignored(
 
 
 @pytest.mark.parametrize("words", [["--select", "ZT3"], ["--ignore", "ZT0"]])
-@BUG_SELECT
 def test_a_file_that_cannot_be_read_ends_with_2_whatever_is_selected(words: list[str]) -> None:
     assert main(["check", "gone.yaml", *words]) == 2
 
 
 @pytest.mark.parametrize("words", [["--select", "zt0"], ["--select", "ZT0,ZT1"]])
-@pytest.mark.xfail(strict=True, reason="BUG: a prefix in small letters or with a comma selects nothing")
 def test_a_selection_is_understood_in_any_case_and_with_commas(write: Write, words: list[str]) -> None:
     write({"seed": -1})
 
@@ -165,7 +161,6 @@ def test_a_selection_is_understood_in_any_case_and_with_commas(write: Write, wor
 
 
 @pytest.mark.parametrize("word", ["ZT5x", "batch", "E501"])
-@pytest.mark.xfail(strict=True, reason="BUG: a prefix that no code begins with selects nothing, and all is well")
 def test_a_selection_of_nothing_is_refused(write: Write, word: str) -> None:
     write({"seed": -1})
     try:
@@ -184,7 +179,6 @@ def test_a_world_size_is_checked(write: Write, capsys: Capture) -> None:
     assert "4 is not a multiple of 16 (2 per rank x 8 data-parallel ranks)" in capsys.readouterr().out
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: topology._spread makes further machines of ranks that one may hold")
 def test_a_world_size_of_a_launcher_for_one_machine_stays_on_it(write: Write, capsys: Capture) -> None:
     # `train --world-size 4` on a spec for 2 ranks of this machine says that they are on two machines.
     write({"batch.global_batch_size": 16})

@@ -92,14 +92,12 @@ def test_overrides_and_a_world_size_count(write: Write, capsys: Capture) -> None
     assert (config["zero_optimization"]["stage"], config["gradient_accumulation_steps"]) == (3, 2)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: `check` passes a raw `scheduler`, which `compile` then refuses")
 def test_what_check_passes_is_compiled(write: Write) -> None:
     write({"schedule": {"type": "cosine"}, "deepspeed": {"scheduler": {"type": "OneCycle", "params": {}}}})
 
     assert main(["check", "spec.yaml"]) == main(["compile", "spec.yaml"])
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a refusal while compiling for a reader has no place in the file")
 def test_a_refusal_has_its_place_in_the_file(write: Write, capsys: Capture) -> None:
     write({"schedule": {"type": "cosine"}, "deepspeed": {"scheduler": {"type": "OneCycle", "params": {}}}})
     main(["compile", "spec.yaml"])

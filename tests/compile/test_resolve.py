@@ -20,7 +20,6 @@ from zerotrain.units import Duration
 Settled = Callable[..., Resolved]
 Facts = Callable[..., DataFacts]
 
-BUG_FLOAT = pytest.mark.xfail(strict=True, raises=OverflowError, reason="BUG: resolve divides whole numbers as floats")
 
 WITH_EVERYTHING_OPEN = {
     "precision": "bf16",
@@ -320,7 +319,6 @@ def test_what_has_no_solution_is_refused_with_the_nearest(
     ],
     ids=["batch", "hidden size"],
 )
-@BUG_FLOAT
 def test_numbers_beyond_floats_are_settled_or_refused(settled: Settled, sections: dict[str, str]) -> None:
     try:
         settled(**sections)
@@ -328,7 +326,6 @@ def test_numbers_beyond_floats_are_settled_or_refused(settled: Settled, sections
         assert refused.findings
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: resolve._indivisible divides whole numbers as floats")
 def test_the_nearest_batches_of_a_large_one_are_exact(settled: Settled) -> None:
     with pytest.raises(SpecError) as refused:
         settled(batch=f"{{global_batch_size: {2**60 + 1}, micro_batch_size: 1}}")

@@ -120,6 +120,20 @@ def size(default: int | None, least: int = 1, nullable: bool = False) -> Key:
     return Key(default, optional(WHOLE) if nullable or default is None else WHOLE, least)
 
 
+_MOST_LAYERS = 100_000
+"""Far more than any model has. A shape lists every layer, and a number with a slip in it must not fill the memory."""
+
+
+def depth(default: int) -> Key:
+    """Returns a key for a number of layers."""
+    return Key(default, WHOLE, 0, _MOST_LAYERS)
+
+
+def depths(default: tuple[int, ...]) -> Key:
+    """Returns a key for the numbers of layers of stages."""
+    return Key(default, WHOLES, 0, _MOST_LAYERS)
+
+
 def flag(default: bool) -> Key:
     """Returns a key for a switch."""
     return Key(default, FLAG)

@@ -18,6 +18,8 @@ from zerotrain.arch.family import (
     Key,
     Relation,
     decimal,
+    depth,
+    depths,
     flag,
     function,
     head_dim,
@@ -113,7 +115,7 @@ def _patch_beyond_image(config: Config) -> Finding | None:
 VIT = Family(
     keys={
         "hidden_size": size(768),
-        "num_hidden_layers": size(12, least=0),
+        "num_hidden_layers": depth(12),
         "num_attention_heads": size(12),
         "intermediate_size": size(3072, least=0),
         "hidden_act": function("gelu"),
@@ -172,11 +174,11 @@ def _resnet_stages(config: Config) -> list[tuple[int, int, int]]:
 def _resnet_blueprint(config: Config, head: str) -> Blueprint:
     kinds: dict[str, Tensors] = {}
     layers: list[tuple[str, str]] = []
-    for stage, (inputs, outputs, depth) in enumerate(_resnet_stages(config)):
+    for stage, (inputs, outputs, number) in enumerate(_resnet_stages(config)):
         strided = stage > 0 or config["downsample_in_first_stage"]
         kinds[f"first-{stage}"] = _residual_block(config, inputs, outputs, strided or inputs != outputs)
         kinds[f"rest-{stage}"] = _residual_block(config, outputs, outputs, shortcut=False)
-        prefixes = [f"resnet.encoder.stages.{stage}.layers.{index}." for index in range(depth)]
+        prefixes = [f"resnet.encoder.stages.{stage}.layers.{index}." for index in range(number)]
         layers += [(prefix, f"{'rest' if index else 'first'}-{stage}") for index, prefix in enumerate(prefixes)]
     stem = _unit("embedder", config["num_channels"], config["embedding_size"], 7)
     return Blueprint(
@@ -209,7 +211,7 @@ RESNET = Family(
         "num_channels": size(3),
         "embedding_size": size(64),
         "hidden_sizes": Key((256, 512, 1024, 2048), WHOLES, 1),
-        "depths": Key((3, 4, 6, 3), WHOLES, 0),
+        "depths": depths((3, 4, 6, 3)),
         "layer_type": Key("bottleneck", TEXT, choices=("basic", "bottleneck")),
         "hidden_act": function("relu"),
         "downsample_in_first_stage": flag(False),

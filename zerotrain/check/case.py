@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from zerotrain.arch.shape import ModelShape
-from zerotrain.compile.dsconfig import DeepSpeedConfig
-from zerotrain.compile.emit import compile_spec
+from zerotrain.compile.emit import refused_keys
 from zerotrain.compile.model import model_config, shape_of
-from zerotrain.compile.resolve import Resolved, resolve
+from zerotrain.compile.resolve import Resolved, draft, ranks_of
 from zerotrain.diagnostic import Diagnostic, Fix, Place, Severity
 from zerotrain.hardware.gpus import Gpu, find_gpu
 from zerotrain.hardware.surroundings import Surroundings
-from zerotrain.hardware.topology import Topology, topology_of
+from zerotrain.hardware.topology import Topology
 from zerotrain.spec.pretrained import pretrained_config
 from zerotrain.spec.run import RunSpec
 
@@ -30,7 +29,7 @@ class Case:
     @cached_property
     def topology(self) -> Topology:
         """The ranks."""
-        return topology_of(self.spec.hardware, self.spec.parallel, self.world_size)
+        return ranks_of(self.spec, self.world_size)
 
     @cached_property
     def gpu(self) -> Gpu | None:
@@ -56,17 +55,25 @@ class Case:
 
     @cached_property
     def resolved(self) -> Resolved:
-        """The spec with nothing left to settle; raises SpecError when it cannot be settled."""
-        return resolve(self.spec, self.surroundings, shape=self.shape, world_size=self.world_size)
+        """The spec with nothing left to settle, as far as it has a solution."""
+        return self._draft[0]
+
+    def refusals(self) -> Iterator[Diagnostic]:
+        """Yields what has no solution, and what the compiler refuses."""
+        yield from self._draft[1]
+        yield from refused_keys(self.resolved)
 
     @cached_property
-    def config(self) -> DeepSpeedConfig:
-        """What DeepSpeed would read; raises SpecError when it cannot be compiled."""
-        return compile_spec(self.resolved)
+    def _draft(self) -> tuple[Resolved, list[Diagnostic]]:
+        return draft(self.spec, self.surroundings, shape=self.shape, world_size=self.world_size)
 
     def error(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
         """Returns a finding that DeepSpeed or zerotrain refuses this."""
         return Diagnostic("", "", Severity.ERROR, message, Place(key=key), help, fix)
+
+    def wrong_key(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
+        """Returns a finding that this key may not stand here, whatever its value."""
+        return Diagnostic("", "", Severity.ERROR, message, Place(key=key, is_about_key=True), help, fix)
 
     def warning(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
         """Returns a finding that this is ignored or probably not meant."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from zerotrain.diagnostic import Diagnostic, Severity
 
 _COLORS = {Severity.ERROR: "\033[31m", Severity.WARNING: "\033[33m", Severity.INFO: "\033[36m"}
+_WIDEST_LINE = 160
 _BOLD, _RESET = "\033[1m", "\033[0m"
 
 
@@ -18,7 +19,7 @@ def render_full(findings: Sequence[Diagnostic], color: bool = False) -> str:
 
 def render_concise(findings: Sequence[Diagnostic], color: bool = False) -> str:
     """Returns one line for each finding."""
-    return "".join(f"{_where(f)}{_head(f, color)}: {f.message}\n" for f in findings)
+    return "".join(f"{_where(f)}{_head(f, color)}: {' '.join(_shown(f.message).split())}\n" for f in findings)
 
 
 def render_json(findings: Sequence[Diagnostic], color: bool = False) -> str:
@@ -49,9 +50,9 @@ def summary(findings: Sequence[Diagnostic]) -> str:
 
 
 def _full(finding: Diagnostic, color: bool) -> str:
-    lines = [f"{_where(finding)}{_head(finding, color)}", *_excerpt(finding), f"  = {finding.message}"]
+    lines = [f"{_where(finding)}{_head(finding, color)}", *_excerpt(finding), f"  = {_shown(finding.message)}"]
     if finding.help:
-        lines.append(f"  help: {finding.help}")
+        lines.append(f"  help: {_shown(finding.help)}")
     return "\n".join(lines) + "\n"
 
 
@@ -59,10 +60,26 @@ def _excerpt(finding: Diagnostic) -> list[str]:
     place = finding.place
     if place.source_line is None or place.line is None or place.column is None:
         return []
+    text, column = _window(place.source_line, place.column - 1)
     gutter = " " * len(str(place.line))
-    width = max(1, min(place.width, len(place.source_line) - place.column + 1))
-    caret = " " * (place.column - 1) + "^" * width
-    return [f"  {gutter} |", f"  {place.line} | {place.source_line}", f"  {gutter} | {caret}"]
+    caret = " " * column + "^" * max(1, min(place.width, len(text) - column))
+    return [f"  {gutter} |", f"  {place.line} | {text}", f"  {gutter} | {caret}"]
+
+
+def _window(line: str, column: int) -> tuple[str, int]:
+    """Returns the part of a line around a column, one character wide each, and the column in it; both from 0."""
+    plain = "".join(character if character.isprintable() else " " for character in line)
+    if len(plain) <= _WIDEST_LINE:
+        return plain, column
+    start = max(0, column - _WIDEST_LINE // 3)
+    cut = plain[start : start + _WIDEST_LINE]
+    before, after = "…" if start else "", "…" if start + _WIDEST_LINE < len(plain) else ""
+    return f"{before}{cut}{after}", column - start + len(before)
+
+
+def _shown(text: str) -> str:
+    """Returns text that does nothing to a terminal but stand there."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _where(finding: Diagnostic) -> str:
@@ -70,7 +87,7 @@ def _where(finding: Diagnostic) -> str:
     if place.file is None:
         return ""
     position = f":{place.line}:{place.column}" if place.line is not None else ""
-    return f"{place.file}{position}: "
+    return _shown(f"{place.file}{position}: ")
 
 
 def _head(finding: Diagnostic, color: bool) -> str:

@@ -8,12 +8,10 @@ from pathlib import Path
 
 from zerotrain.check.case import Case
 from zerotrain.check.registry import RULES
-from zerotrain.check.rule import Rule
 from zerotrain.diagnostic import Diagnostic, Place, Severity
-from zerotrain.errors import SpecError
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.spec.load import Reading, UnreadSection, read_spec
-from zerotrain.spec.tree import Tree, undotted
+from zerotrain.spec.tree import Tree
 
 _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 
@@ -45,20 +43,15 @@ def selected(findings: Iterable[Diagnostic], select: Sequence[str], ignore: Sequ
 
 def _look(case: Case) -> Iterator[Diagnostic]:
     for rule in RULES:
-        yield from _findings_of(rule, case)
+        yield from _as_far_as_read(rule(case))
+    yield from _as_far_as_read(case.refusals())
+
+
+def _as_far_as_read(findings: Iterator[Diagnostic]) -> Iterator[Diagnostic]:
     try:
-        _ = case.config
-    except SpecError as refused:
-        yield from refused.findings
+        yield from findings
     except UnreadSection:
-        return
-
-
-def _findings_of(rule: Rule, case: Case) -> Iterator[Diagnostic]:
-    try:
-        yield from rule(case)
-    except (UnreadSection, SpecError):
-        # The reason is reported where the section is read, or where the spec is settled.
+        # The reason is reported where the section is read.
         return
 
 
@@ -67,7 +60,7 @@ def placed(finding: Diagnostic, tree: Tree) -> Diagnostic:
     key = finding.place.key
     if key is None:
         return finding
-    return finding.at(replace(tree.place(undotted(key)), key=key))
+    return finding.at(replace(tree.place_of(key, on_key=finding.place.is_about_key), key=key))
 
 
 def _position(finding: Diagnostic) -> tuple[str, int, int, int, str]:

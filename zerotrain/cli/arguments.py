@@ -20,13 +20,19 @@ def add_world_size(parser: argparse.ArgumentParser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not a number of ranks")
-    return number
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number of ranks")
+    return int(text)
 
 
 def specs_and_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Splits words into files and overrides: an override has an equals sign and is no file."""
-    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    overrides = [word for word in words if "=" in word and not _is_there(word)]
     return [word for word in words if word not in overrides], overrides
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        return False

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 
+from zerotrain.check.registry import RULES
 from zerotrain.check.render import FORMATS, summary
 from zerotrain.check.runner import check_file, selected
 from zerotrain.cli.arguments import add_world_size, specs_and_overrides
@@ -19,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("specs", metavar="SPEC", nargs="+", help="specs, and overrides `section.field=value`")
     parser.set_defaults(overrides=[])
     parser.add_argument("--format", choices=tuple(FORMATS), default="full", help="how findings are printed")
-    parser.add_argument("--select", action="append", default=[], metavar="ZT3", help="only codes that begin so")
-    parser.add_argument("--ignore", action="append", default=[], metavar="ZT3", help="no codes that begin so")
+    for name, what in (("--select", "only codes that begin so"), ("--ignore", "no codes that begin so")):
+        parser.add_argument(name, action="extend", type=_codes, default=[], metavar="ZT3", help=what)
     add_world_size(parser)
 
 
@@ -36,11 +38,26 @@ def run(given: argparse.Namespace) -> int:
     sys.stdout.write(FORMATS[given.format](shown, sys.stdout.isatty()))
     if given.format == "full":
         print(f"{'' if not shown else chr(10)}{', '.join(files)}: {summary(shown)}")
-    return exit_code(shown)
+    return exit_code([*shown, *unreadable(found)])
 
 
-def exit_code(findings: list[Diagnostic]) -> int:
+def unreadable(findings: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Returns the findings that a file could not be read."""
+    return [finding for finding in findings if finding.code in _UNREADABLE]
+
+
+def exit_code(findings: Iterable[Diagnostic]) -> int:
     """Returns 2 for an unreadable file, 1 for errors, else 0."""
-    if any(finding.code in _UNREADABLE for finding in findings):
+    known = list(findings)
+    if unreadable(known):
         return 2
-    return int(any(finding.severity is Severity.ERROR for finding in findings))
+    return int(any(finding.severity is Severity.ERROR for finding in known))
+
+
+def _codes(text: str) -> list[str]:
+    """Reads `ZT3` or `zt101,ZT2`, beginnings of codes that exist."""
+    wanted = [word.strip().upper() for word in text.split(",") if word.strip()]
+    for word in wanted:
+        if not any(rule.code.startswith(word) for rule in RULES):
+            raise argparse.ArgumentTypeError(f"no code begins with `{word}`; they look like `ZT101`")
+    return wanted

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from zerotrain.check.case import Case
 from zerotrain.check.render import render_full
-from zerotrain.check.runner import check_reading
+from zerotrain.check.runner import check_reading, placed
 from zerotrain.cli.arguments import add_spec
 from zerotrain.cli.check import exit_code
 from zerotrain.compile.emit import compile_spec
+from zerotrain.compile.sections.schedule import uncounted
 from zerotrain.hardware.probe import surroundings
 from zerotrain.spec.load import read_spec
+
+_WITH_A_SCHEDULER = ("deepspeed", "hf")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +40,10 @@ def run(given: argparse.Namespace) -> int:
     if code := exit_code(found):
         return code
     assert reading.spec is not None, "a spec without errors was read"
-    case = Case(reading.spec, around, given.world_size)
-    text = compile_spec(case.resolved, given.target).as_json()
+    resolved = Case(reading.spec, around, given.world_size).resolved
+    text = compile_spec(resolved, given.target).as_json()
+    if given.target in _WITH_A_SCHEDULER and (left_out := uncounted(resolved)):
+        sys.stderr.write(render_full([placed(left_out, reading.tree)], color=sys.stderr.isatty()))
     if given.output is None:
         sys.stdout.write(text)
         return 0

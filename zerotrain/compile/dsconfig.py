@@ -39,8 +39,8 @@ class DeepSpeedConfig:
         return _values(self.section)
 
     def as_json(self) -> str:
-        """Returns the JSON text, the same for the same values."""
-        return json.dumps(self.as_dict(), indent=2) + "\n"
+        """Returns the JSON text, the same for the same values; ValueError when a number is not finite."""
+        return json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n"
 
     def settings(self) -> dict[str, Setting]:
         """Returns every value under its dotted key, in the order of the JSON."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
-from zerotrain.compile.dsconfig import DeepSpeedConfig, Section, Setting, Target
+from zerotrain.compile.dsconfig import ZEROTRAIN, DeepSpeedConfig, Section, Setting, Target
+from zerotrain.compile.raw import laid_over, overwritten
 from zerotrain.compile.resolve import Resolved
 from zerotrain.compile.sections.batch import emit_batch
 from zerotrain.compile.sections.optimizer import emit_clipping, emit_optimizer
@@ -13,8 +14,9 @@ from zerotrain.compile.sections.precision import emit_precision
 from zerotrain.compile.sections.rest import emit_activation_checkpointing, emit_housekeeping, emit_monitors
 from zerotrain.compile.sections.schedule import emit_schedule
 from zerotrain.compile.sections.zero import emit_zero
-from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.diagnostic import Diagnostic
 from zerotrain.errors import SpecError
+from zerotrain.spec.load import UnreadSection
 
 Emitter = Callable[[Resolved], Section]
 
@@ -46,41 +48,30 @@ def compile_spec(resolved: Resolved, target: Target = "zerotrain") -> DeepSpeedC
     for emit in _EMITTERS[target]:
         section |= emit(resolved)
     raw = resolved.spec.deepspeed
-    problems = list(_overwritten(section, raw, ""))
+    problems = list(overwritten(section, raw))
     if problems:
         raise SpecError(*problems)
-    return DeepSpeedConfig(_with_raw(section, raw, "deepspeed"))
+    return DeepSpeedConfig(laid_over(_with_defaults_named(section, resolved.written), raw))
 
 
-def _overwritten(section: Section, raw: Mapping[str, Any], prefix: str) -> list[Diagnostic]:
-    found: list[Diagnostic] = []
-    for key, value in raw.items():
-        path, compiled = f"{prefix}{key}", section.get(key)
-        if isinstance(compiled, dict) and isinstance(value, Mapping):
-            found += _overwritten(compiled, value, f"{path}.")
-        elif compiled is not None:
-            found.append(_overwrite(path, compiled))
-    return found
+def refused_keys(resolved: Resolved) -> list[Diagnostic]:
+    """Returns a finding for every raw key that `compile_spec` refuses, as far as the spec could be read."""
+    section: Section = {}
+    for emit in _EMITTERS["deepspeed"]:
+        try:
+            section |= emit(resolved)
+        except UnreadSection:
+            continue
+    return list(overwritten(section, resolved.spec.deepspeed))
 
 
-def _overwrite(path: str, compiled: Setting | Section) -> Diagnostic:
-    key = f"deepspeed.{path}"
-    if not isinstance(compiled, Setting):
-        message = f"`{path}` is a compiled section of keys, and cannot be replaced by a single value"
-        return error("ZT310", "overwritten-key", message, help=f"write the keys of `{path}` you need", key=key)
-    if compiled.source == "zerotrain":
-        message = f"`{path}` is always {compiled.value!r} in a run of zerotrain's: {compiled.why}"
-        return error("ZT310", "overwritten-key", message, help="remove it here", key=key)
-    message = f"`{path}` is compiled from `{compiled.source}`"
-    return error("ZT310", "overwritten-key", message, help=f"set `{compiled.source}` instead", key=key)
+def _with_defaults_named(section: Section, written: Collection[str]) -> Section:
+    """Says `the default` of every value that is compiled as it stands, but stands nowhere in the spec."""
+    return {key: _named(entry, written) for key, entry in section.items()}
 
 
-def _with_raw(section: Section, raw: Mapping[str, Any], source: str) -> Section:
-    merged = dict(section)
-    for key, value in raw.items():
-        below, here = merged.get(key), f"{source}.{key}"
-        if isinstance(value, Mapping):
-            merged[key] = _with_raw(below if isinstance(below, dict) else {}, value, here)
-        else:
-            merged[key] = Setting(value, here, "as written")
-    return merged
+def _named(entry: Setting | Section, written: Collection[str]) -> Setting | Section:
+    if not isinstance(entry, Setting):
+        return _with_defaults_named(entry, written)
+    is_default = entry.why == "as written" and entry.source != ZEROTRAIN and entry.source not in written
+    return replace(entry, why="the default") if is_default else entry

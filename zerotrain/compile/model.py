@@ -12,6 +12,7 @@ from zerotrain.compile.resolve import Resolved, resolve, vocabulary_size
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.errors import SpecError
 from zerotrain.hardware.surroundings import Surroundings
+from zerotrain.spec.load import UnreadSection
 from zerotrain.spec.pretrained import pretrained_config
 from zerotrain.spec.run import RunSpec
 
@@ -21,10 +22,18 @@ def model_config(spec: RunSpec, pretrained: Mapping[str, Any] | None) -> tuple[s
     if pretrained is not None:
         return str(pretrained["model_type"]), {**pretrained, **spec.model.config}
     config = dict(spec.model.config)
-    vocabulary = vocabulary_size(spec)
+    vocabulary = _vocabulary(spec)
     if vocabulary is not None:
         config.setdefault("vocab_size", vocabulary)
     return spec.model.architecture, config
+
+
+def _vocabulary(spec: RunSpec) -> int | None:
+    """Returns the entries of the vocabulary, or None when they, or the whole section, are unknown."""
+    try:
+        return vocabulary_size(spec)
+    except UnreadSection:
+        return None
 
 
 def shape_of(spec: RunSpec, pretrained: Mapping[str, Any] | None = None) -> ModelShape | None:

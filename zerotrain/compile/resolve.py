@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +10,13 @@ from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.facts import DataFacts
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import SpecError
+from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.hardware.topology import Topology, topology_of
 from zerotrain.spec.base import Spec
+from zerotrain.spec.load import UnreadSection
 from zerotrain.spec.model import BpeTokenizer, BytesTokenizer, PretrainedTokenizer, TextSource
+from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
 from zerotrain.spec.run import RunSpec
 from zerotrain.units import Duration
 
@@ -34,6 +36,8 @@ class Resolved:
     """Optimizer steps; None while the horizon is in epochs and the data is not prepared."""
     derivations: Mapping[str, str] = field(default_factory=dict)
     """Dotted key to the sentence that derives it."""
+    written: frozenset[str] = frozenset()
+    """Dotted keys that stand in the spec; the others have their defaults."""
 
 
 def resolve(
@@ -49,21 +53,54 @@ def resolve(
     `shape` gives bucket sizes; `facts` give the length of an epoch and the special tokens. Raises SpecError with
     everything that has no solution.
     """
-    settling = _Settling(spec, surroundings, topology_of(spec.hardware, spec.parallel, world_size), shape, facts)
-    updates = {
-        "model": settling.model(),
-        "data": settling.data(),
-        "batch": settling.batch(),
-        "precision": settling.precision(),
-        "zero": settling.zero(),
-        "export": settling.export(),
-        "hardware": settling.hardware(),
-        **settling.lengths(),
-    }
-    if settling.problems:
-        raise SpecError(*settling.problems)
+    resolved, problems = draft(spec, surroundings, shape=shape, world_size=world_size, facts=facts)
+    if problems:
+        raise SpecError(*problems)
+    return resolved
+
+
+def draft(
+    spec: RunSpec,
+    surroundings: Surroundings,
+    *,
+    shape: ModelShape | None = None,
+    world_size: int | None = None,
+    facts: DataFacts | None = None,
+) -> tuple[Resolved, list[Diagnostic]]:
+    """Returns the spec settled as far as it has a solution and could be read, and what has none.
+
+    Raises UnreadSection when the number of ranks could not be read.
+    """
+    topology = ranks_of(spec, world_size)
+    settling = _Settling(spec, surroundings, topology, shape, facts)
+    updates = {name: value for name, settle in _SECTIONS.items() for value in _read(settle, settling)}
+    steps = next(_read(_Settling.steps, settling), None)
     settled = spec.model_copy(update=updates)
-    return Resolved(settled, settling.topology, shape, settling.steps(), settling.derivations)
+    resolved = Resolved(settled, topology, shape, steps, settling.derivations, frozenset(written_keys(spec)))
+    return resolved, settling.problems
+
+
+def ranks_of(spec: RunSpec, world_size: int | None = None) -> Topology:
+    """Returns the ranks of a spec; a `world_size` stays on one machine when the launcher cannot reach others."""
+    one_machine = spec.launch.type in ONE_MACHINE_LAUNCHERS
+    return topology_of(spec.hardware, spec.parallel, world_size, one_machine=one_machine)
+
+
+def written_keys(section: Spec, prefix: str = "") -> Iterator[str]:
+    """Yields the dotted keys of a section that were given a value, and of the sections in it."""
+    for name in section.model_fields_set:
+        key, value = f"{prefix}{name}", getattr(section, name)
+        yield key
+        if isinstance(value, Spec):
+            yield from written_keys(value, f"{key}.")
+
+
+def _read(settle: Callable[[_Settling], Any], settling: _Settling) -> Iterator[Any]:
+    """Yields what is settled, or nothing when the section could not be read."""
+    try:
+        yield settle(settling)
+    except UnreadSection:
+        return
 
 
 class _Settling:
@@ -101,17 +138,22 @@ class _Settling:
     def steps(self) -> int | None:
         return self._in_steps(self.spec.horizon)
 
-    def lengths(self) -> dict[str, Any]:
-        spec = self.spec
-        schedule = spec.schedule.model_copy(update={"warmup": self._length("schedule.warmup", spec.schedule.warmup)})
-        save_every = self._length("checkpoint.save_every", spec.checkpoint.save_every)
-        every = self._length("evaluation.every", spec.evaluation.every)
-        return {
-            "horizon": self._length("horizon", spec.horizon),
-            "schedule": schedule,
-            "checkpoint": spec.checkpoint.model_copy(update={"save_every": save_every}),
-            "evaluation": spec.evaluation.model_copy(update={"every": every}),
-        }
+    def horizon(self) -> Duration | None:
+        return self._length("horizon", self.spec.horizon)
+
+    def schedule(self) -> Spec:
+        schedule = self.spec.schedule
+        return schedule.model_copy(update={"warmup": self._length("schedule.warmup", schedule.warmup)})
+
+    def checkpoint(self) -> Spec:
+        checkpoint = self.spec.checkpoint
+        return checkpoint.model_copy(
+            update={"save_every": self._length("checkpoint.save_every", checkpoint.save_every)}
+        )
+
+    def evaluation(self) -> Spec:
+        evaluation = self.spec.evaluation
+        return evaluation.model_copy(update={"every": self._length("evaluation.every", evaluation.every)})
 
     def _length(self, key: str, length: Duration | None) -> Duration | None:
         steps = self._in_steps(length) if length else None
@@ -129,8 +171,8 @@ class _Settling:
         if length.unit == "steps":
             return length.value
         if length.unit == "tokens":
-            return math.ceil(length.value / (batch * self.spec.data.seq_len))
-        return math.ceil(length.value * self.facts.train_samples / batch) if self.facts else None
+            return -(-length.value // (batch * self.spec.data.seq_len))
+        return -(-length.value * self.facts.train_samples // batch) if self.facts else None
 
     def precision(self) -> Spec:
         precision = self.spec.precision
@@ -150,12 +192,13 @@ class _Settling:
         zero = self.spec.zero
         hidden = self.shape.hidden_size if self.shape else _USUAL_HIDDEN_SIZE
         bucket = min(max(hidden * hidden, _SMALLEST_BUCKET), _LARGEST_BUCKET)
-        on_gpu = self.spec.hardware.gpu != "cpu"
+        gpu = find_gpu(self.spec.hardware.gpu)
+        on_gpu = gpu is None or not gpu.host
         square = f"hidden_size {hidden} squared"
         values = {
             "overlap_comm": (on_gpu, f"hardware is `{self.spec.hardware.gpu}`"),
             "reduce_bucket_size": (bucket, f"{square}, at least {_SMALLEST_BUCKET}, at most {_LARGEST_BUCKET}"),
-            "prefetch_bucket_size": (int(0.9 * hidden * hidden), f"0.9 x {square}"),
+            "prefetch_bucket_size": (9 * hidden * hidden // 10, f"0.9 x {square}"),
             "param_persistence_threshold": (10 * hidden, f"10 x hidden_size {hidden}"),
         }
         updates = {name: self._settle(f"zero.{name}", getattr(zero, name), *how) for name, how in values.items()}
@@ -176,8 +219,16 @@ class _Settling:
         )
 
     def hardware(self) -> Spec:
-        update = {"num_nodes": self.topology.num_nodes, "gpus_per_node": self.topology.gpus_per_node}
-        return self.spec.hardware.model_copy(update=update)
+        hardware, topology = self.spec.hardware, self.topology
+        gpu = find_gpu(hardware.gpu)
+        update = {"num_nodes": topology.num_nodes, "gpus_per_node": topology.gpus_per_node}
+        return hardware.model_copy(update=update | {"gpu": gpu.name if gpu else hardware.gpu})
+
+    def launch(self) -> Spec:
+        launch = self.spec.launch
+        if not isinstance(launch, DeepSpeedLaunch) or launch.hostfile is None:
+            return launch
+        return launch.model_copy(update={"hostfile": str(self.around.path(launch.hostfile))})
 
     def model(self) -> Spec:
         model, facts = self.spec.model, self.facts
@@ -194,7 +245,7 @@ class _Settling:
 
     def data(self) -> Spec:
         data = self.spec.data
-        cache = str(self.around.cache / "data") if data.cache == "auto" else str(self.around.directory / data.cache)
+        cache = str(self.around.cache / "data" if data.cache == "auto" else self.around.path(data.cache))
         tokenizer = data.tokenizer
         if isinstance(tokenizer, PretrainedTokenizer) and tokenizer.path is None:
             tokenizer = tokenizer.model_copy(update={"path": self.spec.model.pretrained})
@@ -210,7 +261,23 @@ class _Settling:
     def _source(self, source: Any) -> Any:
         if not isinstance(source, TextSource):
             return source
-        return source.model_copy(update={"path": str(self.around.directory / source.path)})
+        return source.model_copy(update={"path": str(self.around.path(source.path))})
+
+
+_SECTIONS: Mapping[str, Callable[[_Settling], Any]] = {
+    "model": _Settling.model,
+    "data": _Settling.data,
+    "batch": _Settling.batch,
+    "precision": _Settling.precision,
+    "zero": _Settling.zero,
+    "export": _Settling.export,
+    "hardware": _Settling.hardware,
+    "launch": _Settling.launch,
+    "horizon": _Settling.horizon,
+    "schedule": _Settling.schedule,
+    "checkpoint": _Settling.checkpoint,
+    "evaluation": _Settling.evaluation,
+}
 
 
 def vocabulary_size(spec: RunSpec, facts: DataFacts | None = None) -> int | None:
@@ -240,7 +307,7 @@ def _unfilled_axes(topology: Topology) -> Diagnostic:
 
 def _indivisible(batch: int, micro: int, dp: int) -> Diagnostic:
     lot = micro * dp
-    below, above = batch // lot * lot, math.ceil(batch / lot) * lot
+    below, above = batch // lot * lot, -(-batch // lot) * lot
     message = f"{batch} is not a multiple of {lot} ({micro} per rank x {dp} data-parallel ranks)"
     help = f"use {below} or {above}" if below else f"use {above}, or a smaller micro-batch"
     return error("ZT101", "indivisible-global-batch", message, help=help, key="batch.global_batch_size")

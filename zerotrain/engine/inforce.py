@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ _TOP_LEVEL = (
     "train_micro_batch_size_per_gpu",
     "gradient_accumulation_steps",
     "gradient_clipping",
+    "managed_gradient_accumulation",
     "gradient_allreduce_op",
     "prescale_gradients",
     "gradient_predivide_factor",
@@ -78,6 +80,11 @@ def _value(config: Any, key: str) -> Any:
     return getattr(recomputing, inside, _UNKNOWN) if section == "activation_checkpointing" else _UNKNOWN
 
 
+def _plain(value: Any) -> Any:
+    """Returns the value as a configuration says it: the text of an enumeration or a path."""
+    return str(value) if isinstance(value, Path) else getattr(value, "value", value)
+
+
 def _from_model(model: Any, path: list[str]) -> Any:
     for name in path:
         fields = type(model).model_fields
@@ -85,4 +92,4 @@ def _from_model(model: Any, path: list[str]) -> Any:
         if field is None:
             return _UNKNOWN
         model = getattr(model, field)
-    return getattr(model, "value", model)
+    return _plain(model)

@@ -6,15 +6,22 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 
 from zerotrain.hardware.surroundings import Surroundings
 
 
 def surroundings() -> Surroundings:
-    """Returns the working directory and the user's cache directory."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Surroundings(directory=Path.cwd(), cache=Path(cache) / "zerotrain")
+    """Returns the working directory, and the user's cache and home directories.
+
+    A user without a home, as in a container that runs under a number of its own, has the cache where temporary files
+    are.
+    """
+    home = _home()
+    usual = home / ".cache" if home else Path(tempfile.gettempdir())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or usual)
+    return Surroundings(directory=Path.cwd(), cache=cache / "zerotrain", home=home)
 
 
 def cpu_count() -> int:
@@ -23,9 +30,9 @@ def cpu_count() -> int:
 
 
 def compiler() -> str | None:
-    """Returns the path of a C++ compiler, or None."""
-    chosen = os.environ.get("CXX")
-    return shutil.which(chosen) if chosen else shutil.which("g++") or shutil.which("c++")
+    """Returns the path of a C++ compiler, or of what `CXX` runs it with, such as ccache; None when there is none."""
+    chosen = os.environ.get("CXX", "").split()
+    return shutil.which(chosen[0]) if chosen else shutil.which("g++") or shutil.which("c++")
 
 
 def free_port() -> int:
@@ -41,6 +48,13 @@ def git_state(directory: Path) -> dict[str, object] | None:
     if commit is None:
         return None
     return {"commit": commit, "dirty": bool(_git(directory, "status", "--porcelain"))}
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

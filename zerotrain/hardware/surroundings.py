@@ -1,4 +1,4 @@
-"""Where a command runs."""
+"""Where a command runs, and what the paths in a spec mean there."""
 
 from __future__ import annotations
 
@@ -12,3 +12,11 @@ class Surroundings:
 
     directory: Path
     cache: Path
+    home: Path | None = None
+    """What `~` stands for; None for a user who has no home."""
+
+    def path(self, written: str) -> Path:
+        """Returns the absolute path that a path in a spec means."""
+        if self.home is not None and (written == "~" or written.startswith("~/")):
+            return self.home / written[2:]
+        return self.directory / written

@@ -34,14 +34,17 @@ class Topology:
         return self.world_size // self.model_parallel_size
 
 
-def topology_of(hardware: HardwareSpec, parallel: ParallelSpec, world_size: int | None = None) -> Topology:
+def topology_of(
+    hardware: HardwareSpec, parallel: ParallelSpec, world_size: int | None = None, *, one_machine: bool = False
+) -> Topology:
     """Returns the topology of a spec; `world_size`, if given, replaces the number of ranks in `hardware`.
 
-    A world size that fills no whole number of nodes is taken as one rank per node.
+    A world size that fills no whole number of nodes is taken as one rank per node; on `one_machine`, the only node of
+    `hardware`, there may be any number of ranks.
     """
     nodes, per_node = hardware.num_nodes, hardware.gpus_per_node
     if world_size is not None and world_size != nodes * per_node:
-        nodes, per_node = _spread(world_size, per_node)
+        nodes, per_node = _spread(world_size, world_size if one_machine and nodes == 1 else per_node)
     return Topology(nodes, per_node, parallel.tp, parallel.pp, parallel.sp, parallel.ep)
 
 

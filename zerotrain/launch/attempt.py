@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import sys
 
+from zerotrain.compile.resolve import ranks_of
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import LaunchError
 from zerotrain.hardware.probe import free_port
 from zerotrain.hardware.software import missing_packages
-from zerotrain.hardware.topology import topology_of
 from zerotrain.launch.job import Job, Order
 from zerotrain.launch.table import LAUNCHERS
 from zerotrain.launch.watch import Interrupted, remove_shared_memory, run_job
@@ -26,7 +26,7 @@ _SIGNS_OF_A_LOST_PEER = ("Connection closed by peer", "Connection reset by peer"
 
 def prepare_job(run: RunDirectory, spec: RunSpec, attempt: int, port: int) -> Job:
     """Returns what would be started for an attempt; has no effect."""
-    order = Order(run, spec, topology_of(spec.hardware, spec.parallel), attempt, port)
+    order = Order(run, spec, ranks_of(spec), attempt, port)
     return LAUNCHERS[spec.launch.type](order)
 
 

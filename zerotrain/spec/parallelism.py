@@ -137,4 +137,7 @@ class TorchrunLaunch(_Launch):
     type: Literal["torchrun"]
 
 
+ONE_MACHINE_LAUNCHERS = ("local", "torchrun")
+"""Launchers that start ranks on this machine only."""
+
 LaunchSpec = Annotated[LocalLaunch | DeepSpeedLaunch | TorchrunLaunch, Field(discriminator="type")]

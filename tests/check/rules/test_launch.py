@@ -29,7 +29,6 @@ def test_zt810_is_found_where_no_launcher_is_written(one: One) -> None:
     assert one(hardware=TWO_NODES).code == "ZT810"
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a default that is wrong is blamed on the first line of the file")
 def test_zt810_without_a_launcher_points_at_the_number_of_machines(one: One, caret: Caret) -> None:
     assert "2" in caret(one(hardware=TWO_NODES))
 

@@ -50,7 +50,6 @@ def test_zt403_an_accelerator_that_nobody_knows(
 
 
 @pytest.mark.parametrize("name", ["CPU", "Cpu", "cpu "])
-@pytest.mark.xfail(strict=True, reason="BUG: find_gpu knows `CPU`, but resolve and launch compare with `cpu` as text")
 def test_a_name_that_the_table_knows_means_the_same_everywhere(case: Callable, name: str) -> None:
     asked = case(hardware=f'{{gpu: "{name}", gpus_per_node: 2}}')
 
@@ -59,7 +58,6 @@ def test_a_name_that_the_table_knows_means_the_same_everywhere(case: Callable, n
     assert asked.resolved.spec.zero.overlap_comm is False
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the name nearest to that of a family, `A100`, is another card, `A10`")
 def test_zt403_a_family_suggests_its_members(one: One) -> None:
     help = one(hardware="{gpu: A100, gpus_per_node: 2}").help or ""
 

@@ -16,9 +16,6 @@ Caret = Callable[[Diagnostic], str]
 
 SHAPE = "hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, num_attention_heads: 4"
 
-BUG_KEY = pytest.mark.xfail(strict=True, reason="BUG: runner.placed always points at a value, though the key is wrong")
-BUG_DIGIT = pytest.mark.xfail(strict=True, raises=ValueError, reason="BUG: undotted reads `²` as a number")
-
 
 def llama(more: str = "") -> str:
     return f"{{architecture: llama, config: {{{SHAPE}{more}}}}}"
@@ -66,7 +63,6 @@ def test_zt022_a_key_that_the_architecture_does_not_have(one: One, findings: Fin
     assert findings(model=llama(", rms_norm_eps: 1e-5")) == []
 
 
-@BUG_KEY
 def test_zt022_points_at_the_key(one: One, caret: Caret) -> None:
     assert caret(one(model=llama(", hidden_sise: 4"))) == "hidden_sise"
 
@@ -75,7 +71,6 @@ def test_zt022_points_at_the_key(one: One, caret: Caret) -> None:
     ("key", "near"),
     [("num_layers", "num_hidden_layers"), ("n_layer", "num_hidden_layers"), ("n_embd", "hidden_size")],
 )
-@pytest.mark.xfail(strict=True, reason="BUG: the fix of the page's own example is `num_labels`, the nearest spelling")
 def test_zt022_knows_the_other_names_of_a_size(one: One, key: str, near: str) -> None:
     fix = one(model=llama(f", {key}: 4")).fix
 
@@ -83,13 +78,11 @@ def test_zt022_knows_the_other_names_of_a_size(one: One, key: str, near: str) ->
     assert fix.value == near
 
 
-@BUG_DIGIT
 def test_zt022_of_a_key_in_other_digits(one: One) -> None:
     assert one(model=llama(", ²: 4")).code == "ZT022"
 
 
 @pytest.mark.parametrize("key", ['"a.b"', "7"])
-@pytest.mark.xfail(strict=True, reason="BUG: a key with a dot or of digits does not survive the way through its text")
 def test_zt022_of_a_key_with_a_dot_or_of_digits_stands_at_it(one: One, caret: Caret, key: str) -> None:
     assert caret(one(model=llama(f", {key}: 4"))) in (key, "4")
 

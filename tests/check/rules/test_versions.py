@@ -13,8 +13,6 @@ One = Callable[..., Diagnostic]
 Findings = Callable[..., list[Diagnostic]]
 Caret = Callable[[Diagnostic], str]
 
-BUG_KEY = pytest.mark.xfail(strict=True, reason="BUG: runner.placed always points at a value, though the key is wrong")
-
 
 @pytest.mark.parametrize(
     ("raw", "message", "help"),
@@ -34,7 +32,6 @@ def test_zt901_a_key_that_deepspeed_would_ignore(
     assert findings(deepspeed="{memory_breakdown: true}") == []
 
 
-@BUG_KEY
 def test_zt901_points_at_the_key(one: One, caret: Caret) -> None:
     assert caret(one(deepspeed="{memory_brakdown: true}")) == "memory_brakdown"
 
@@ -48,7 +45,6 @@ def test_zt902_a_key_that_deepspeed_has_removed(one: One, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["mics_shard_size", "mics_hierarchical_params_gather", "zeropp_loco_param"])
-@pytest.mark.xfail(strict=True, reason="BUG: rules/versions.py knows no removed keys of `zero_optimization`")
 def test_zt902_a_key_of_zero_that_deepspeed_has_removed(one: One, key: str) -> None:
     assert one(deepspeed=f"{{zero_optimization: {{{key}: 1}}}}").code == "ZT902"
 
@@ -69,7 +65,6 @@ def test_zt903_an_auto_that_nobody_fills(one: One, findings: Findings, caret: Ca
     assert findings(deepspeed="{aio: {block_size: 1048576}}") == []
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: rules/versions._autos does not look into lists")
 def test_zt903_an_auto_in_a_list(one: One) -> None:
     assert one(deepspeed="{comms_logger: {prof_ops: [auto]}}").code == "ZT903"
 

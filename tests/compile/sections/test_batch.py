@@ -20,6 +20,7 @@ def test_the_triple_multiplies_to_the_global_batch(
         "train_batch_size": 24,
         "train_micro_batch_size_per_gpu": 2,
         "gradient_accumulation_steps": accumulation,
+        "managed_gradient_accumulation": True,
         "gradient_allreduce_op": "mean",
         "prescale_gradients": False,
         "gradient_predivide_factor": 1.0,

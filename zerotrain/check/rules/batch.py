@@ -128,6 +128,17 @@ def clipped_muon(case: Case) -> Iterator[Diagnostic]:
         yield case.warning("optimizer.clip_norm", message, help="remove it: Muon's updates have a norm of their own")
 
 
+@reported_by("`zerotrain compile`", "ZT109", "uncounted-schedule")
+def uncounted_schedule() -> None:
+    """A length in epochs leaves the learning rate schedule out of the compiled JSON.
+
+    Why: DeepSpeed's schedulers count steps, and how many an epoch has is known only when the data is prepared. In a
+    run of zerotrain's that is no matter; a script that uses the JSON by hand would train at a constant rate.
+    Wrong: `horizon: 3 epochs` with `zerotrain compile`
+    Right: `horizon: 2000 steps`
+    """
+
+
 def _exceeds(length: Duration, limit: Duration) -> bool:
     return length.unit == limit.unit and length.value > limit.value
 
@@ -148,4 +159,5 @@ RULES: tuple[Rule, ...] = (
     nothing_to_evaluate,
     nesterov_without_momentum,
     clipped_muon,
+    uncounted_schedule,
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.parallelism import DeepSpeedLaunch
+from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
 
 
 @reported_by("starting workers", "ZT801", "no-compiler")
@@ -91,9 +91,10 @@ def one_machine_launcher(case: Case) -> Iterator[Diagnostic]:
     Right: `launch: {type: deepspeed, hostfile: hosts}`
     """
     launch, nodes = case.spec.launch, case.topology.num_nodes
-    if nodes > 1 and launch.type in ("local", "torchrun"):
+    if nodes > 1 and launch.type in ONE_MACHINE_LAUNCHERS:
         message = f"`{launch.type}` starts ranks on one machine, not on {nodes}"
-        yield case.error("launch.type", message, help="use `{type: deepspeed, hostfile: …}`")
+        key = "launch.type" if "launch" in case.spec.model_fields_set else "hardware.num_nodes"
+        yield case.error(key, message, help="use `launch: {type: deepspeed, hostfile: …}`")
 
 
 @rule("ZT811", "no-hostfile")

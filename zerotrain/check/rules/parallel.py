@@ -46,8 +46,10 @@ def unknown_gpu(case: Case) -> Iterator[Diagnostic]:
     """
     if case.gpu is None:
         name = case.spec.hardware.gpu
+        family = [known for known in GPUS if known.lower().startswith(f"{name.lower()}-")]
         near = nearest(name, GPUS)
         help = f"did you mean `{near}`?" if near else f"known: {listed(GPUS, 'and')}"
+        help = f"which one: {listed(family, 'or')}?" if family else help
         yield case.error("hardware.gpu", f"`{name}` is not a known accelerator", help=help)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from zerotrain.arch.describe import architectures, known_config_keys, shape_problems
 from zerotrain.check.case import Case
@@ -170,10 +170,28 @@ def unknown_model_key(case: Case) -> Iterator[Diagnostic]:
     known = known_config_keys(name)
     for key in case.spec.model.config:
         if key not in known:
-            near = nearest(key, known)
+            near = _other_name(key, known) or nearest(key, known)
             help = f"did you mean `{near}`?" if near else f"`{name}` would ignore it; remove it"
             fix = Fix(f"rename to `{near}`", f"model.config.{key}", near) if near else None
-            yield case.error(f"model.config.{key}", f"`{name}` has no config key `{key}`", help=help, fix=fix)
+            yield case.wrong_key(f"model.config.{key}", f"`{name}` has no config key `{key}`", help=help, fix=fix)
+
+
+_NAMES_OF_A_SIZE = (
+    ("num_hidden_layers", "num_layers", "n_layer", "n_layers"),
+    ("hidden_size", "n_embd", "d_model", "dim", "embed_dim"),
+    ("num_attention_heads", "n_head", "n_heads", "num_heads"),
+    ("num_key_value_heads", "n_kv_heads", "num_kv_heads"),
+    ("intermediate_size", "n_inner", "d_ff", "ffn_dim"),
+    ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"),
+    ("num_experts", "num_local_experts", "n_routed_experts"),
+    ("num_experts_per_tok", "top_k"),
+)
+
+
+def _other_name(key: str, known: Collection[str]) -> str | None:
+    """Returns the name another architecture's key has here."""
+    names = next((names for names in _NAMES_OF_A_SIZE if key in names), ())
+    return next((name for name in names if name in known), None)
 
 
 @rule("ZT023", "unusable-pretrained")

@@ -9,6 +9,7 @@ from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, rule
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.spec.suggest import nearest
+from zerotrain.spec.tree import Path, dotted
 
 REMOVED_KEYS = frozenset(
     {
@@ -26,6 +27,9 @@ REMOVED_KEYS = frozenset(
     }
 )
 """Top-level keys DeepSpeed 0.19 refuses even when they switch a feature off (runtime/config.py)."""
+
+REMOVED_ZERO_KEYS = frozenset({"mics_hierarchical_params_gather", "mics_shard_size", "zeropp_loco_param"})
+"""Keys of `zero_optimization` that DeepSpeed 0.19 refuses (runtime/zero/config.py)."""
 
 TOP_LEVEL_KEYS = frozenset(
     {
@@ -97,7 +101,7 @@ def unknown_deepspeed_key(case: Case) -> Iterator[Diagnostic]:
         if key not in TOP_LEVEL_KEYS | REMOVED_KEYS:
             near = nearest(key, TOP_LEVEL_KEYS)
             help = f"did you mean `{near}`?" if near else "remove it"
-            yield case.error(f"deepspeed.{key}", f"DeepSpeed does not read `{key}`", help=help)
+            yield case.wrong_key(f"deepspeed.{key}", f"DeepSpeed does not read `{key}`", help=help)
 
 
 @rule("ZT902", "removed-deepspeed-key")
@@ -108,9 +112,15 @@ def removed_deepspeed_key(case: Case) -> Iterator[Diagnostic]:
     Wrong: `deepspeed: {elasticity: {enabled: false}}`
     Right: the key removed
     """
-    for key in case.spec.deepspeed:
-        if key in REMOVED_KEYS:
-            yield case.error(f"deepspeed.{key}", f"DeepSpeed 0.19 has removed `{key}`", help="remove it")
+    raw = case.spec.deepspeed
+    zero = raw.get("zero_optimization")
+    removed = [key for key in raw if key in REMOVED_KEYS]
+    removed += (
+        [f"zero_optimization.{key}" for key in zero if key in REMOVED_ZERO_KEYS] if isinstance(zero, dict) else []
+    )
+    for key in removed:
+        message = f"DeepSpeed 0.19 has removed `{key.rpartition('.')[2]}`"
+        yield case.wrong_key(f"deepspeed.{key}", message, help="remove it")
 
 
 @rule("ZT903", "unfilled-auto")
@@ -121,16 +131,17 @@ def unfilled_auto(case: Case) -> Iterator[Diagnostic]:
     Wrong: `deepspeed: {aio: {block_size: auto}}`
     Right: `deepspeed: {aio: {block_size: 1048576}}`
     """
-    for key in _autos(case.spec.deepspeed, "deepspeed"):
+    for path in _autos(case.spec.deepspeed, ("deepspeed",)):
+        key = dotted(path)
         yield case.error(key, f"nobody fills `{key}: auto`", help="write a value, or remove it")
 
 
-def _autos(section: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from _autos(value, f"{prefix}.{key}")
-        elif value == "auto":
-            yield f"{prefix}.{key}"
+def _autos(value: Any, path: Path) -> Iterator[Path]:
+    if value == "auto":
+        yield path
+    entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, inside in entries:
+        yield from _autos(inside, (*path, key))
 
 
 RULES: tuple[Rule, ...] = (unknown_deepspeed_key, removed_deepspeed_key, unfilled_auto)

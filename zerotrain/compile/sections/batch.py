@@ -17,6 +17,7 @@ def emit_batch(resolved: Resolved) -> Section:
             "batch.gradient_accumulation_steps",
             resolved.derivations.get("batch.gradient_accumulation_steps", "as written"),
         ),
+        "managed_gradient_accumulation": Setting(True, ZEROTRAIN, "DeepSpeed counts the micro-batches of a step"),
         "gradient_allreduce_op": Setting(
             "mean", ZEROTRAIN, "the loss is scaled so that the mean over ranks is the mean over all trained tokens"
         ),

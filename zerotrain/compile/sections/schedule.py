@@ -1,8 +1,10 @@
 """The schedule in DeepSpeed's own words, for use without zerotrain.
 
-Inside a run zerotrain sets the learning rate itself (`compile/schedule.py`), because DeepSpeed's schedulers start one
-or two updates late: `WarmupLR` makes its first two updates at the minimum, `WarmupCosineLR` its first at 0
-(runtime/lr_schedules.py, DeepSpeed 0.19.8). Used by hand this section gives the same curve, two updates later.
+Inside a run zerotrain sets the learning rate itself (`compile/schedule.py`), because DeepSpeed's schedulers give other
+curves (runtime/lr_schedules.py, DeepSpeed 0.19.8). Used by hand this section gives the nearest one: `WarmupLR`, and
+`WarmupDecayLR` without a floor, are ours two updates late, their first two updates at the minimum; `WarmupCosineLR` is
+two updates late in the warmup and one in the decay, and never at the peak; with a floor `WarmupDecayLR` also rises from
+the floor instead of 0.
 """
 
 from __future__ import annotations
@@ -11,17 +13,18 @@ from typing import Any
 
 from zerotrain.compile.dsconfig import ZEROTRAIN, Section, Setting
 from zerotrain.compile.resolve import Resolved
+from zerotrain.diagnostic import Diagnostic, Place, Severity
 from zerotrain.spec.training import ConstantSchedule, MuonSpec
 
 
 def emit_schedule(resolved: Resolved) -> Section:
-    """Returns DeepSpeed's scheduler, or nothing when the rate is constant or the number of steps is not known yet."""
+    """Returns DeepSpeed's scheduler, or nothing when the rate is constant or a number of steps is not known yet."""
     schedule, steps = resolved.spec.schedule, resolved.steps
-    warmup = schedule.warmup.value if schedule.warmup and schedule.warmup.unit == "steps" else 0
+    if uncounted(resolved) is not None:
+        return {}
+    warmup = schedule.warmup.value if schedule.warmup else 0
     if isinstance(schedule, ConstantSchedule):
         return _scheduler("WarmupLR", _rates(resolved, warmup, floor=0.0)) if warmup > 1 else {}
-    if steps is None:
-        return {}
     total = {"total_num_steps": Setting(steps, "horizon", resolved.derivations.get("horizon", "as written"))}
     if schedule.type == "linear":
         return _scheduler("WarmupDecayLR", total | _rates(resolved, warmup, floor=schedule.min_lr_ratio))
@@ -30,6 +33,21 @@ def emit_schedule(resolved: Resolved) -> Section:
         "cos_min_ratio": Setting(schedule.min_lr_ratio, "schedule.min_lr_ratio", "as written"),
     }
     return _scheduler("WarmupCosineLR", total | ratios | _warmup(warmup))
+
+
+def uncounted(resolved: Resolved) -> Diagnostic | None:
+    """Returns a warning when the scheduler is left out, because only prepared data tell how many steps an epoch has."""
+    schedule = resolved.spec.schedule
+    decays = not isinstance(schedule, ConstantSchedule)
+    if schedule.warmup is not None and schedule.warmup.unit == "epochs":
+        key, length = "schedule.warmup", schedule.warmup
+    elif decays and resolved.steps is None:
+        key, length = "horizon", resolved.spec.horizon
+    else:
+        return None
+    message = f"no `scheduler` is compiled: how many steps {length} are is known only when the data is prepared"
+    help = "give it in steps or tokens; a run of zerotrain's counts the steps itself"
+    return Diagnostic("ZT109", "uncounted-schedule", Severity.WARNING, message, Place(key=key), help)
 
 
 def _scheduler(kind: str, params: Section) -> Section:
