@@ -7,7 +7,6 @@ work; RUN is a run directory, or a spec of which a run directory is made first.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="a run directory, or a spec")
     parser.add_argument("overrides", nargs="*", help="section.field=value, laid over a spec")
     parser.add_argument("--local_rank", "--local-rank", type=int, help="set by launchers; the environment counts")
+    parser.add_argument("--attempt", type=int, help="set by zerotrain: number of the attempt, whose end it watches")
     given = parser.parse_args(arguments)
-    return Session.of_this_process(os.environ).run(given.run, given.overrides)
+    return Session.of_this_process(given.attempt).run(given.run, given.overrides)
 
 
 if __name__ == "__main__":

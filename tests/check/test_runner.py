@@ -171,7 +171,7 @@ def test_checking_a_reading_does_not_change_it(write: Callable[..., Path], aroun
     "model",
     [
         "{architecture: llama, config: {hidden_size: [1]}}",
-        "{architecture: llama, config: {rope_parameters: 5, num_hidden_layers: .nan}}",
+        "{architecture: llama, config: {rope_parameters: 5, num_hidden_layers: 1.5}}",
         "{architecture: gpt2, config: {n_embd: {a: 1}, n_head: null}}",
         "{architecture: qwen3, config: {layer_types: [1, 2], num_hidden_layers: 2}}",
         "{architecture: mixtral, config: {num_local_experts: 0}}",

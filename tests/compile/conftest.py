@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,8 @@ def spec(tmp_path: Path) -> Callable[..., RunSpec]:
 def facts() -> Callable[..., DataFacts]:
     """Returns what might be measured of prepared data."""
 
-    def measured(train_samples: int = 1000, **changes: int | str) -> DataFacts:
-        usual = {
+    def measured(train_samples: int = 1000, **changes: Any) -> DataFacts:
+        usual: dict[str, Any] = {
             "fingerprint": "f",
             "tokenizer_fingerprint": "t",
             "vocab_size": 300,
@@ -49,7 +50,7 @@ def facts() -> Callable[..., DataFacts]:
             "validation_samples": 0,
             "validation_tokens": 0,
         }
-        return DataFacts.from_json({**usual, **changes})
+        return DataFacts(**{**usual, **changes})
 
     return measured
 

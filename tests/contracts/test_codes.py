@@ -41,6 +41,7 @@ CODES = {
     "ZT106": "nothing-to-evaluate",
     "ZT107": "nesterov-without-momentum",
     "ZT108": "clipped-muon",
+    "ZT109": "uncounted-schedule",
     "ZT201": "unsupported-fp16",
     "ZT202": "unsupported-bf16",
     "ZT203": "mixed-accumulation-at-stage-0",
@@ -88,6 +89,7 @@ CODES = {
     "ZT805": "failed-worker",
     "ZT806": "killed-worker",
     "ZT807": "leaking-documents",
+    "ZT808": "named-devices",
     "ZT810": "one-machine-launcher",
     "ZT811": "no-hostfile",
     "ZT812": "include-and-exclude",
@@ -198,7 +200,7 @@ def test_the_documentation_has_no_page_too_many() -> None:
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.look is not None], ids=lambda rule: rule.code)
 def test_every_rule_has_one_severity_and_a_test(rule: Rule) -> None:
     assert rule.look is not None
-    severities = set(re.findall(r"\bcase\.(error|warning|info)\(", inspect.getsource(rule.look)))
+    severities = set(re.findall(r"\bcase\.(error|wrong_key|warning|info)\(", inspect.getsource(rule.look)))
     tests = "".join(path.read_text() for path in (ROOT / "tests" / "check" / "rules").glob("test_*.py"))
 
     assert len(severities) == 1 or rule.code == "ZT023"  # which passes on a finding of the reader

@@ -180,7 +180,6 @@ def test_the_batch_is_the_one_deepspeed_works_out(tiny: Path, ranks: int, micro:
 
 
 @pytest.mark.parametrize("name", ["offload_optimizer", "offload_param"])
-@pytest.mark.xfail(strict=True, reason="BUG: inforce gives a Path where the config has text, so NVMe runs are refused")
 def test_offload_to_nvme_is_accepted(tiny: Path, name: str) -> None:
     values = compiled(tiny, "zerotrain", zero=f"{{stage: 3, {name}: {{device: nvme, nvme_path: /fast}}}}")
 

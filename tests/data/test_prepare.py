@@ -29,7 +29,7 @@ if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:
     data = DataSpec.model_validate_json(sys.argv[1])
-    print(json.dumps(prepare(data, say=lambda line: print(line, flush=True)).facts.as_json()))
+    print(json.dumps(prepare(data, say=lambda line: print(line, flush=True)).facts.__dict__))
 except DataError as failure:
     print(failure)
 """

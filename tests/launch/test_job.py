@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -13,13 +11,7 @@ from zerotrain.launch.job import Order, shared_environment
 
 Make = Callable[..., Order]
 
-BIN = str(Path(sys.executable).parent)
-ALWAYS = {
-    "ZEROTRAIN_ATTEMPT": "3",
-    "PYTHONUNBUFFERED": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "PATH": f"{BIN}:/usr/bin:/bin",
-}
+ALWAYS = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
 H100 = "{gpu: H100-SXM, gpus_per_node: 2}"
 
 
@@ -55,12 +47,5 @@ def test_a_number_of_threads_that_is_set_counts(
     assert found == (threads or str(max(1, len(os.sched_getaffinity(0)) // 2)))
 
 
-def test_an_empty_path_is_no_obstacle(order: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PATH")
-
-    assert shared_environment(order())["PATH"] == f"{BIN}:"
-
-
-@pytest.mark.xfail(strict=True, reason="BUG: job.shared_environment compares with `cpu` as text, the table does not")
 def test_a_cpu_is_a_cpu_however_it_is_written(order: Make) -> None:
     assert shared_environment(order(hardware="{gpu: CPU, gpus_per_node: 2}"))["DS_ACCELERATOR"] == "cpu"

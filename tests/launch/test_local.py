@@ -15,7 +15,7 @@ def test_every_rank_is_a_process_with_its_number(order: Callable[..., Order]) ->
 
     assert job.log == made.log
     assert [command.arguments for command in job.commands] == [
-        (sys.executable, "-u", "-m", "zerotrain.worker", "runs/tiny"),
+        (sys.executable, "-u", "-m", "zerotrain.worker", "runs/tiny", "--attempt", "3"),
     ] * 2
     for rank, command in enumerate(job.commands):
         assert command.environment == {

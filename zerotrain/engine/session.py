@@ -6,7 +6,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from textwrap import shorten
@@ -18,9 +18,6 @@ from zerotrain.errors import ZerotrainError
 from zerotrain.monitor.console import Console, keep_terminal
 from zerotrain.runs.attempts import Failure, end_attempt, write_failure
 from zerotrain.runs.layout import RunDirectory
-
-ATTEMPT = "ZEROTRAIN_ATTEMPT"
-"""Environment variable by which our launcher names the attempt; without it a rank reports its failure itself."""
 
 
 @dataclass
@@ -37,12 +34,11 @@ class Session:
     opened: RunDirectory | None = field(default=None)
 
     @classmethod
-    def of_this_process(cls, environment: Mapping[str, str]) -> Session:
-        """Returns the session of this process."""
+    def of_this_process(cls, attempt: int | None) -> Session:
+        """Returns the session of this process; with the number of an attempt, whoever gave it tells of a failure."""
         ranks = read_ranks()
-        named = environment.get(ATTEMPT)
         complaints = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
-        return cls(ranks, int(named) if named else None, keep_terminal(ranks.rank), complaints, named is not None)
+        return cls(ranks, attempt, keep_terminal(ranks.rank), complaints, attempt is not None)
 
     def run(self, target: Path, overrides: Sequence[str]) -> int:
         """Trains; returns the exit code of the process."""

@@ -87,11 +87,20 @@ def _failed(run: RunDirectory, attempt: int, failure: Failure) -> Diagnostic:
 
 def _how_it_ended(code: int, vanished: list[int]) -> str:
     who = f"rank {vanished[0]}" if vanished else "a worker"
-    # A launcher passes a child's signal on as 128 + n (shells) or 256 - n (Python's sys.exit(-n)).
-    number = -code if code < 0 else 256 - code if code > 192 else code - 128
-    if code != 0 and number in {int(known) for known in signal.Signals}:
-        return f"{who} was killed by {signal.Signals(number).name}"
+    killer = _signal_behind(code)
+    if killer is not None:
+        return f"{who} was killed by {killer.name}"
     return f"{who} vanished without a word, as when it is killed" if vanished else f"{who} ended with exit code {code}"
+
+
+def _signal_behind(code: int) -> signal.Signals | None:
+    """Returns the signal an exit code stands for: -n from subprocess, 128 + n from a shell, 256 - n from sys.exit(-n).
+
+    255 is what a program says that ends with -1; nothing here is ever killed by SIGHUP alone.
+    """
+    number = -code if code < 0 else 256 - code if code > 192 else code - 128
+    is_signal = code != 255 and number in {int(known) for known in signal.Signals}
+    return signal.Signals(number) if is_signal else None
 
 
 def _killed(run: RunDirectory, reason: str, job: Job) -> Diagnostic:

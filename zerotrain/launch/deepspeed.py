@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from zerotrain.launch.job import WORKER, Command, Job, Order, shared_environment
+from zerotrain.diagnostic import error
+from zerotrain.errors import LaunchError
+from zerotrain.launch.job import Command, Job, Order, shared_environment
 from zerotrain.spec.parallelism import DeepSpeedLaunch
 
 _NO_HOSTFILE = os.devnull
@@ -25,7 +27,7 @@ def prepare(order: Order) -> Job:
         *_where(order, launch),
         *("--master_port", str(order.port)),
         *("--log_level", "error", "--no_local_rank", "--module"),
-        *(WORKER, str(order.run.root)),
+        *order.worker,
     )
     return Job((Command(arguments, shared_environment(order)),), order.log)
 
@@ -35,8 +37,22 @@ def _where(order: Order, launch: DeepSpeedLaunch) -> tuple[str, ...]:
         return ("--include", launch.include)
     if launch.exclude:
         return ("--exclude", launch.exclude)
-    visible = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
-    if launch.hostfile is None and len(visible) >= order.topology.gpus_per_node:
-        # With --num_gpus the launcher drops CUDA_VISIBLE_DEVICES and takes the first devices (launcher/runner.py).
+    visible = _visible_devices() if order.has_gpus and launch.hostfile is None else []
+    if len(visible) >= order.topology.gpus_per_node:
         return ("--include", f"localhost:{','.join(visible[: order.topology.gpus_per_node])}")
     return ("--num_nodes", str(order.topology.num_nodes), "--num_gpus", str(order.topology.gpus_per_node))
+
+
+def _visible_devices() -> list[str]:
+    """Returns the numbers of the devices that CUDA_VISIBLE_DEVICES leaves on this machine; none when it is not set.
+
+    With `--num_gpus` the launcher drops the variable and takes the first devices of the machine (launcher/runner.py);
+    with `--include` it takes numbers only. Raises LaunchError for devices named by UUID, which it can take in no way.
+    """
+    named = [device.strip() for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    unread = [device for device in named if device and not (device.isascii() and device.isdigit())]
+    if unread:
+        message = f"`CUDA_VISIBLE_DEVICES` names `{unread[0]}`, and the `deepspeed` launcher takes numbers only"
+        help = "use `launch.type: torchrun`, or name the devices by number"
+        raise LaunchError(error("ZT808", "named-devices", message, help=help, key="launch.type"))
+    return [device for device in named if device]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import cpu_count
 from zerotrain.hardware.topology import Topology
 from zerotrain.runs.layout import RunDirectory
@@ -50,17 +50,22 @@ class Order:
         """The launcher's log."""
         return self.run.attempt(self.attempt) / "launcher.log"
 
+    @property
+    def worker(self) -> tuple[str, ...]:
+        """The worker's module and its arguments: `deepspeed` sends most variables to no other machine."""
+        return (WORKER, str(self.run.root), "--attempt", str(self.attempt))
+
+    @property
+    def has_gpus(self) -> bool:
+        """False when the ranks compute on processors."""
+        gpu = find_gpu(self.spec.hardware.gpu)
+        return gpu is None or not gpu.host
+
 
 def shared_environment(order: Order) -> dict[str, str]:
     """Returns the variables every rank gets."""
-    variables = {
-        "ZEROTRAIN_ATTEMPT": str(order.attempt),
-        "PYTHONUNBUFFERED": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-        # torch looks for ninja on the path; pip installs it beside the interpreter.
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-    }
-    if order.spec.hardware.gpu == "cpu":
+    variables = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if not order.has_gpus:
         threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cpu_count() // order.topology.gpus_per_node))
         variables |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": threads}
     return variables

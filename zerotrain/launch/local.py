@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from zerotrain.launch.job import WORKER, Command, Job, Order, shared_environment
+from zerotrain.launch.job import Command, Job, Order, shared_environment
 
 
 def prepare(order: Order) -> Job:
@@ -12,8 +12,7 @@ def prepare(order: Order) -> Job:
     shared = shared_environment(order)
     size = order.topology.world_size
     commands = tuple(
-        Command((sys.executable, "-u", "-m", WORKER, str(order.run.root)), shared | _rank(order, rank, size))
-        for rank in range(size)
+        Command((sys.executable, "-u", "-m", *order.worker), shared | _rank(order, rank, size)) for rank in range(size)
     )
     return Job(commands, order.log)
 

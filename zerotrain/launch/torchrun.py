@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from zerotrain.launch.job import WORKER, Command, Job, Order, shared_environment
+from zerotrain.launch.job import Command, Job, Order, shared_environment
 
 
 def prepare(order: Order) -> Job:
@@ -13,6 +13,7 @@ def prepare(order: Order) -> Job:
         *(sys.executable, "-m", "torch.distributed.run"),
         *("--nnodes", "1", "--nproc-per-node", str(order.topology.gpus_per_node)),
         *("--master-addr", "127.0.0.1", "--master-port", str(order.port)),
-        *("--module", WORKER, str(order.run.root)),
+        "--module",
+        *order.worker,
     )
     return Job((Command(arguments, shared_environment(order)),), order.log)

@@ -17,6 +17,8 @@ from zerotrain.launch.job import Command, Job
 
 _SECONDS_TO_END = 10.0
 _SECONDS_BETWEEN_LOOKS = 0.1
+_REQUESTS_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a scheduler, a terminal that closes."""
 
 
 class Interrupted(Exception):
@@ -34,11 +36,14 @@ def run_job(job: Job) -> int:
     What the ranks print for people goes to this process's standard output, the rest to the job's log. Raises
     Interrupted when this process is asked to end, after all of the job's processes are gone.
     """
-    with job.log.open("ab") as log, _interruptions():
-        processes = [_start(command, log) for command in job.commands]
+    processes: list[subprocess.Popen[bytes]] = []
+    with job.log.open("ab") as log, _interruptions() as interruptions:
         try:
+            for command in job.commands:
+                processes.append(_start(command, log))
             return _first_failure(processes)
         finally:
+            interruptions.ignore()
             _end(processes)
 
 
@@ -94,16 +99,28 @@ def _group_lives(group: int) -> bool:
     return True
 
 
+class _Interruptions:
+    """Raises Interrupted when this process is asked to end, until that is already under way."""
+
+    def __init__(self) -> None:
+        self._ignored = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if not self._ignored:
+            self._ignored = True
+            raise Interrupted(number)
+
+    def ignore(self) -> None:
+        self._ignored = True
+
+
 @contextmanager
-def _interruptions() -> Generator[None]:
-    """Raises Interrupted on Ctrl-C and SIGTERM, so that no child outlives this process."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+def _interruptions() -> Generator[_Interruptions]:
+    """Turns requests to end into an exception, so that no child outlives this process."""
+    interruptions = _Interruptions()
+    before = {number: signal.signal(number, interruptions) for number in _REQUESTS_TO_END}
     try:
-        yield
+        yield interruptions
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -114,7 +131,7 @@ def remove_shared_memory(address: str, port: int) -> list[Path]:
 
     DeepSpeed names them after the user, and the address and port at which the ranks met (csrc/cpu/comm/shm.cpp).
     """
-    left = sorted(Path("/dev/shm").glob(f"deepspeed_allreduce_buffer_{os.getuid()}_{address}_{port}*"))
+    left = sorted(Path("/dev/shm").glob(f"deepspeed_allreduce_buffer_{os.getuid()}_{address}_{port}_*"))
     for buffer in left:
         buffer.unlink(missing_ok=True)
     return left

@@ -42,8 +42,12 @@ def attempts(run: RunDirectory) -> list[Attempt]:
 def next_attempt(run: RunDirectory) -> int:
     """Returns the number of the next attempt and makes its directory."""
     number = max(_numbers(run), default=0) + 1
-    run.attempt(number).mkdir(parents=True)
-    return number
+    while True:
+        try:
+            run.attempt(number).mkdir(parents=True)
+            return number
+        except FileExistsError:  # someone else has begun one since we looked
+            number += 1
 
 
 def write_attempt(run: RunDirectory, attempt: Attempt) -> None:
@@ -69,7 +73,7 @@ def end_attempt(run: RunDirectory, number: int, outcome: Outcome, **facts: Any) 
 
 def _numbers(run: RunDirectory) -> list[int]:
     names = (path.name.removeprefix("attempt-") for path in run.logs.glob("attempt-*"))
-    return [int(name) for name in names if name.isdigit()]
+    return [int(name) for name in names if name.isascii() and name.isdigit()]
 
 
 @dataclass(frozen=True)
@@ -92,15 +96,18 @@ def write_failure(run: RunDirectory, attempt: int, failure: Failure) -> None:
 
 
 def failures(run: RunDirectory, attempt: int) -> list[Failure]:
-    """Returns the failures of an attempt's ranks, the first to fail first."""
+    """Returns the failures of an attempt's ranks, the first to fail first; a damaged record is left out."""
     found = [_read_failure(path) for path in run.attempt(attempt).glob("rank-*.failure.json")]
-    return sorted(found, key=lambda failure: failure.time)
+    return sorted((failure for failure in found if failure is not None), key=lambda failure: failure.time)
 
 
-def _read_failure(path: Path) -> Failure:
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    content["findings"] = [_finding(entry) for entry in content["findings"]]
-    return Failure(**content)
+def _read_failure(path: Path) -> Failure | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found = [_finding(entry) for entry in content.pop("findings")]
+        return Failure(**content, findings=found)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _finding(content: Mapping[str, Any]) -> Diagnostic:

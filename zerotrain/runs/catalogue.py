@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter
 
 from zerotrain.runs.layout import RunDirectory
 
@@ -32,10 +33,16 @@ class Manifest:
     convergence_hash: str
     files: Mapping[str, int]
     """Relative path to size in bytes."""
+    version: Literal[1] = 1
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
 
     def as_json(self) -> dict[str, Any]:
         """Returns the content of `manifest.json`."""
-        return {"version": 1, **asdict(self)}
+        return {"version": self.version, **asdict(self)}
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 @dataclass(frozen=True)
@@ -76,12 +83,10 @@ def read_checkpoint(path: Path) -> Checkpoint | PassedOver:
     if path.name.endswith(PARTIAL):
         return PassedOver(path, "it was never completed")
     try:
-        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        content.pop("version")
-        manifest = Manifest(**content)
+        manifest = _MANIFEST.validate_json((path / MANIFEST).read_bytes())
     except FileNotFoundError:
         return PassedOver(path, "it has no manifest")
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError):
         return PassedOver(path, "its manifest cannot be read")
     wrong = _first_difference(path, manifest)
     return PassedOver(path, wrong) if wrong else Checkpoint(path, manifest)

@@ -22,6 +22,7 @@ from zerotrain.runs.identity import convergence_hash, execution_hash
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.run import RunSpec
+from zerotrain.spec.scalars import scalar
 
 RUNS = Path("runs")
 
@@ -46,24 +47,25 @@ def create_run(new: NewRun, runs: Path = RUNS) -> RunDirectory:
     Raises RunError when a directory of that name is there already, or the directory cannot be written.
     """
     run = RunDirectory(runs / new.resolved.spec.name)
-    refuse_existing(run)
     draft = RunDirectory(runs / f".{run.name}.{os.getpid()}")
+    refuse_existing(run)
     try:
         draft.root.mkdir(parents=True)
         _fill(draft, new)
         draft.root.rename(run.root)
     except OSError as broken:
-        shutil.rmtree(draft.root, ignore_errors=True)
         refuse_existing(run)
         message = f"cannot write `{run.root}`: {(broken.strerror or str(broken)).lower()}"
         help = "free some space, or give yourself permission to write there"
         raise RunError(error("ZT704", "unwritable-run", message, help=help)) from None
+    finally:
+        shutil.rmtree(draft.root, ignore_errors=True)
     return run
 
 
 def refuse_existing(run: RunDirectory) -> None:
     """Raises RunError when the directory exists."""
-    if not run.root.exists():
+    if not os.path.lexists(run.root):
         return
     message = f"`{run.root}` already holds a run" if run.record.exists() else f"`{run.root}` already exists"
     help = f"continue it with `zerotrain resume {run.root}`, choose another `name`, or start over with `--fresh`"
@@ -72,7 +74,7 @@ def refuse_existing(run: RunDirectory) -> None:
 
 def set_aside(run: RunDirectory) -> Path | None:
     """Renames an existing run directory to the first free `<name>.<N>` and returns that path; nothing is deleted."""
-    if not run.root.exists():
+    if not os.path.lexists(run.root):
         return None
     number = 1
     while (aside := run.root.with_name(f"{run.name}.{number}")).exists():
@@ -91,7 +93,19 @@ def _fill(run: RunDirectory, new: NewRun) -> None:
 
 def dump_spec(spec: RunSpec) -> str:
     """Returns a spec as YAML that reads back as the same spec."""
-    return yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return yaml.dump(spec.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that `load_spec` would read as something else; PyYAML quotes by YAML 1.1."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    is_plain = isinstance(scalar(text), str)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_plain else "'")
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _record(new: NewRun) -> RunRecord:

@@ -10,16 +10,16 @@ from zerotrain.runs.layout import RunDirectory
 
 
 def rows(run: RunDirectory, kind: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yields the lines of the metrics in the order they were written; a line cut short by a crash is left out."""
+    """Yields the lines of the metrics in the order they were written; a damaged line is left out."""
     if not run.metrics.is_file():
         return
-    with run.metrics.open(encoding="utf-8") as file:
+    with run.metrics.open("rb") as file:
         for line in file:
             try:
                 row = json.loads(line)
             except ValueError:
                 continue
-            if kind is None or row.get("kind") == kind:
+            if isinstance(row, dict) and (kind is None or row.get("kind") == kind):  # type: ignore[reportUnknownMemberType]
                 yield row
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from zerotrain.compile.facts import DataFacts
 from zerotrain.diagnostic import error
 from zerotrain.errors import RunError
 from zerotrain.runs.layout import RunDirectory
-
-_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -40,9 +39,16 @@ class RunRecord:
     resolved: Mapping[str, Any]
     """The spec with nothing left to settle."""
 
+    version: Literal[1] = 1
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
     def as_json(self) -> dict[str, Any]:
         """Returns the content of `run.json`."""
-        return {"version": _VERSION, **asdict(self), "data": self.data.as_json()}
+        return {"version": self.version, **asdict(self)}
+
+
+_RECORD = TypeAdapter(RunRecord)
 
 
 def read_record(run: RunDirectory) -> RunRecord:
@@ -51,10 +57,15 @@ def read_record(run: RunDirectory) -> RunRecord:
         message = f"`{run.root}` is not a run directory: it has no `run.json`"
         raise RunError(error("ZT702", "not-a-run", message, help="give the path of a run, such as `runs/quickstart`"))
     try:
-        content: dict[str, Any] = json.loads(run.record.read_text(encoding="utf-8"))
-        content.pop("version")
-        content["data"] = DataFacts.from_json(content["data"])
-        return RunRecord(**content)
-    except (ValueError, TypeError, KeyError, OSError) as broken:
-        message = f"`{run.record}` cannot be read: {broken}"
+        return _RECORD.validate_json(run.record.read_bytes())
+    except (OSError, ValidationError) as broken:
+        message = f"`{run.record}` cannot be read: {_reason(broken)}"
         raise RunError(error("ZT703", "damaged-record", message, help="restore the file, or start a new run")) from None
+
+
+def _reason(broken: OSError | ValidationError) -> str:
+    if isinstance(broken, OSError):
+        return (broken.strerror or str(broken)).lower()
+    first = broken.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    return f"`{place}`: {first['msg'].lower()}" if place else first["msg"]

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    JsonValue,
+    PlainSerializer,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from zerotrain.units import Duration
@@ -13,8 +22,8 @@ Auto = Literal["auto"]
 Int = Annotated[int, Field(strict=True)]
 PositiveInt = Annotated[int, Field(strict=True, gt=0)]
 NonNegativeInt = Annotated[int, Field(strict=True, ge=0)]
-PositiveFloat = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Field(strict=True, gt=0)]
+NonNegativeFloat = Annotated[float, Field(strict=True, ge=0)]
 Fraction = Annotated[float, Field(strict=True, ge=0, le=1)]
 Beta = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Bool = Annotated[bool, Field(strict=True)]
@@ -36,6 +45,9 @@ Length = Annotated[
 ]
 """A length of training or an interval: `200 steps`, `3 epochs`, `2B tokens`."""
 
+RawKeys = dict[str, Annotated[Any, GetPydanticSchema(lambda _, handler: handler(JsonValue))]]
+"""Keys of someone else's, with any values that JSON can hold."""
+
 
 class Spec(BaseModel):
     """A section of the file: unknown keys are errors, values never change after reading."""
@@ -46,4 +58,5 @@ class Spec(BaseModel):
         arbitrary_types_allowed=True,
         protected_namespaces=(),
         defer_build=True,
+        allow_inf_nan=False,
     )

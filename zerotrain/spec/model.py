@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zerotrain.spec.base import Auto, PositiveInt, Spec
+from zerotrain.spec.base import Auto, PositiveInt, RawKeys, Spec
 
 
 class ModelSpec(Spec):
@@ -14,7 +14,7 @@ class ModelSpec(Spec):
 
     architecture: str | None = None
     """A transformers `model_type` to train from scratch: `llama`, `qwen3`, `gpt2`, …"""
-    config: dict[str, Any] = {}
+    config: RawKeys = {}
     """Keys of that architecture's `config.json`; what is not given has the architecture's own default."""
     pretrained: str | None = None
     """A folder or hub id with weights to start from, instead of `architecture`."""

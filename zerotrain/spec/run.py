@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from zerotrain.spec.base import Bool, Length, NonNegativeInt, PositiveInt, Spec
+from zerotrain.spec.base import Bool, Length, NonNegativeInt, PositiveInt, RawKeys, Spec
 from zerotrain.spec.model import DataSpec, ModelSpec, PretrainTask, TaskSpec
 from zerotrain.spec.parallelism import (
     ActivationCheckpointingField,
@@ -112,5 +112,5 @@ class RunSpec(Spec):
     """Export at the end of training; `null`: only on request."""
     hardware: HardwareSpec = HardwareSpec()
     launch: LaunchSpec = LocalLaunch(type="local")
-    deepspeed: dict[str, Any] = {}
+    deepspeed: RawKeys = {}
     """Raw DeepSpeed keys for what has no field; may not overwrite a compiled key."""

@@ -19,7 +19,7 @@ def test_zt401_ranks_that_fill_no_axes(findings: Findings, caret: Caret) -> None
     assert [f.code for f in found] == ["ZT401", "ZT402"]
     assert (found[0].name, found[0].severity) == ("unfilled-axes", Severity.ERROR)
     assert (found[0].place.key, caret(found[0])) == ("parallel", "{pp: 4}")
-    assert found[0].message == "2 ranks are not a multiple of tp 1 x pp 4 x sp 1 = 4"
+    assert found[0].message == "a world size of 2 is not a multiple of tp 1 x pp 4 x sp 1 = 4"
     assert "ZT401" not in [f.code for f in findings(parallel="{pp: 2}")]
 
 

@@ -82,6 +82,17 @@ def leaking_documents() -> None:
     """
 
 
+@reported_by("starting workers", "ZT808", "named-devices")
+def named_devices() -> None:
+    """The launcher cannot read which devices are visible.
+
+    Why: the `deepspeed` launcher drops `CUDA_VISIBLE_DEVICES` and asks for devices by number, so one that is named by
+    its UUID, as MIG slices are, would be replaced by the first of the machine without a word.
+    Wrong: `CUDA_VISIBLE_DEVICES=MIG-4d80… zerotrain train run.yaml`
+    Right: `launch: {type: torchrun}`
+    """
+
+
 @rule("ZT810", "one-machine-launcher")
 def one_machine_launcher(case: Case) -> Iterator[Diagnostic]:
     """The launcher starts ranks on this machine only, but the run is meant for several.
@@ -132,6 +143,7 @@ RULES: tuple[Rule, ...] = (
     failed_worker,
     killed_worker,
     leaking_documents,
+    named_devices,
     one_machine_launcher,
     no_hostfile,
     include_and_exclude,
