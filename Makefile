@@ -11,10 +11,10 @@ train: $(VENV)/.train  ## install, then train the quickstart
 	$(BIN)/zerotrain train examples/quickstart.yaml --fresh
 
 test: $(VENV)/.dev  ## the whole suite, without the slow sweeps
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n 2
 
 test-slow: $(VENV)/.dev  ## the slow sweeps
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow -n 2
 
 lint: $(VENV)/.dev  ## style, types, and who may import whom
 	$(BIN)/ruff check .

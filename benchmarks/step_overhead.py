@@ -115,7 +115,7 @@ def our_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
     from zerotrain.monitor.sinks.table import open_sinks
 
     spec, record = read(run)
-    ready = build_engine(run.directory, spec, lambda text: None)
+    ready = build_engine(run.directory, spec, record.data, lambda text: None)
     parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, SILENT)
     with closing(open_sinks(run.directory, spec.monitor, ranks.rank, 1, ConsoleSink(SILENT, STEPS))) as sink:
         training = assemble(parts, ready, TrainState(), sink)

@@ -122,6 +122,25 @@ def test_weights_of_another_model_are_refused(trained, tmp_path):
     assert not (tmp_path / "export").exists()
 
 
+def test_a_directory_that_holds_something_else_is_never_replaced(trained, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+
+    with pytest.raises(CheckpointError, match="ZT712 foreign-directory"):
+        export_run(trained.run, tmp_path / "thesis")
+
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
+
+
+def test_the_directory_one_stands_in_can_be_named(trained, tmp_path, monkeypatch):
+    (tmp_path / "export").mkdir()
+    monkeypatch.chdir(tmp_path / "export")
+
+    export_run(trained.run, Path())
+
+    assert json.loads((tmp_path / "export" / "zerotrain.json").read_text())["checkpoint"] == "step-2"
+
+
 def test_a_directory_that_cannot_be_written_is_refused(trained, tmp_path):
     (tmp_path / "file").write_text("")
 

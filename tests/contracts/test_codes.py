@@ -82,6 +82,8 @@ CODES = {
     "ZT709": "finished-run",
     "ZT710": "lost-data",
     "ZT711": "damaged-checkpoint",
+    "ZT712": "foreign-directory",
+    "ZT713": "busy-run",
     "ZT801": "no-compiler",
     "ZT802": "missing-packages",
     "ZT803": "engine-differs",

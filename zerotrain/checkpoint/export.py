@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from zerotrain.checkpoint.verify import expected_entries, export_problems
 from zerotrain.checkpoint.weights import StateDict, whole_weights
@@ -15,9 +16,13 @@ from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import CheckpointError
 from zerotrain.modeling.load import model_config
 from zerotrain.runs.catalogue import Checkpoint, catalogue
+from zerotrain.runs.files import write_json
 from zerotrain.runs.layout import RunDirectory
-from zerotrain.runs.record import read_record
+from zerotrain.runs.record import RunRecord, read_record
 from zerotrain.spec.run import RunSpec
+
+SIGNATURE = "zerotrain.json"
+"""File in an export that tells where it comes from, and that it may be replaced by a newer one."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,12 +41,13 @@ def export_run(run: RunDirectory, directory: Path, *, dtype: str | None = None, 
     """Writes weights, config and tokenizer of a run so that plain transformers loads them.
 
     `dtype` is `fp32`, `bf16` or `fp16`, by default the training dtype; `tag` names a checkpoint, by default the newest.
-    An existing export in the directory is replaced. Raises CheckpointError when there is no checkpoint, the files
-    cannot be written, or what was written is not the model.
+    An older export in the directory is replaced. Raises CheckpointError when the directory holds anything else, there
+    is no checkpoint, the files cannot be written, or what was written is not the model.
     """
     record = read_record(run)
     spec = RunSpec.model_validate(record.resolved)
-    checkpoint = _checkpoint(run, tag)
+    checkpoint, directory = _checkpoint(run, tag), directory.absolute()
+    _refuse_foreign(directory)
     chosen = dtype or _training_dtype(spec)
     model = _empty_model(spec, DTYPES[chosen])
     draft = directory.with_name(f".{directory.name}.partial")
@@ -49,6 +55,7 @@ def export_run(run: RunDirectory, directory: Path, *, dtype: str | None = None, 
         shutil.rmtree(draft, ignore_errors=True)
         _write(draft, model, whole_weights(checkpoint), DTYPES[chosen])
         _copy_tokenizer(Path(str(record.stores["tokenizer"])), draft)
+        _sign(draft, record, checkpoint)
         _refuse_wrong(draft, model, DTYPES[chosen])
         shutil.rmtree(directory, ignore_errors=True)
         draft.rename(directory)
@@ -57,6 +64,19 @@ def export_run(run: RunDirectory, directory: Path, *, dtype: str | None = None, 
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Exported(directory, checkpoint.manifest.tag, chosen, model.num_parameters())
+
+
+def _refuse_foreign(directory: Path) -> None:
+    """Raises CheckpointError when something is in the directory that is not an export."""
+    if (directory / SIGNATURE).is_file() or not directory.is_dir() or not any(directory.iterdir()):
+        return
+    message = f"`{directory}` holds something that is not an export, and an export would replace it"
+    raise CheckpointError(error("ZT712", "foreign-directory", message, help="give a new or an empty directory"))
+
+
+def _sign(directory: Path, record: RunRecord, checkpoint: Checkpoint) -> None:
+    origin = {"run": record.name, "checkpoint": checkpoint.manifest.tag, "convergence_hash": record.convergence_hash}
+    write_json(directory / SIGNATURE, origin)
 
 
 def _checkpoint(run: RunDirectory, tag: str | None) -> Checkpoint:
@@ -86,6 +106,7 @@ def _write(directory: Path, model: PreTrainedModel, weights: StateDict, dtype: t
         for name, weight in weights.items()
         if name not in tied
     }
+    disable_progress_bar()
     model.save_pretrained(directory, state_dict=typed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from zerotrain.launch.attempt import refuse_missing_packages
@@ -24,6 +25,7 @@ def run(given: argparse.Namespace) -> int:
     source = RunDirectory(given.directory)
     read_record(source)
     refuse_missing_packages()
+    os.environ["DS_ACCELERATOR"] = "cpu"  # weights are only merged: leave the accelerators alone
     from zerotrain.checkpoint.export import export_run
 
     exported = export_run(source, given.output, dtype=given.dtype, tag=given.checkpoint)

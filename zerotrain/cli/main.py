@@ -41,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return OK
+    except OSError as broken:
+        where = f"`{broken.filename}`: " if broken.filename else ""
+        print(f"zerotrain: {where}{(broken.strerror or str(broken)).lower()}", file=sys.stderr)
+        return COULD_NOT_RUN
 
 
 def _show_every_character() -> None:

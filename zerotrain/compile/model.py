@@ -9,7 +9,7 @@ from zerotrain.arch.describe import architectures, model_shape, shape_problems
 from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.resolve import Resolved, resolve, vocabulary_size
-from zerotrain.diagnostic import Diagnostic
+from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import SpecError
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.spec.load import UnreadSection
@@ -49,9 +49,21 @@ def settle(
 ) -> Resolved:
     """Returns the spec settled for the model it asks for.
 
-    Raises SpecError with everything that has no solution, weights that cannot be read among it.
+    Raises SpecError with everything that has no solution, weights that cannot be read among it, and for data with more
+    tokens than the model has embeddings.
     """
     pretrained = pretrained_config(spec.model, surroundings.directory)
     if isinstance(pretrained, Diagnostic):
         raise SpecError(pretrained)
+    if facts is not None:
+        embeddings = model_config(spec, pretrained)[1].get("vocab_size")
+        refuse_small_vocabulary(embeddings if isinstance(embeddings, int) else None, facts)
     return resolve(spec, surroundings, shape=shape_of(spec, pretrained), world_size=world_size, facts=facts)
+
+
+def refuse_small_vocabulary(embeddings: int | None, facts: DataFacts) -> None:
+    """Raises SpecError when tokens of the data have no embedding; does nothing while these are not counted."""
+    if embeddings is not None and embeddings < facts.vocab_size:
+        message = f"the model has {embeddings} embeddings for {facts.vocab_size} tokens"
+        help = "use the model's own tokenizer: `{type: pretrained}`, or a smaller one"
+        raise SpecError(error("ZT611", "small-vocabulary", message, help=help, key="data.tokenizer"))

@@ -39,7 +39,7 @@ def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> None:
     parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, console)
     checkpoint = _checkpoint(parts)
     _begin(parts, checkpoint)
-    ready = build_engine(run.directory, spec, console.say)
+    ready = build_engine(run.directory, spec, record.data, console.say)
     state = _state(parts, ready, checkpoint)
     console_sink = ConsoleSink(console, record.steps)
     with closing(open_sinks(run.directory, spec.monitor, ranks.rank, state.step + 1, console_sink)) as sink:

@@ -13,6 +13,8 @@ import deepspeed
 import torch
 from deepspeed import DeepSpeedEngine
 
+from zerotrain.compile.facts import DataFacts
+from zerotrain.compile.model import refuse_small_vocabulary
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
 from zerotrain.engine.quirks import drop_orphaned_states, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
@@ -48,14 +50,15 @@ def start_process_group(ranks: Ranks, timeout_minutes: int) -> None:
     deepspeed.init_distributed(timeout=timedelta(minutes=timeout_minutes), auto_mpi_discovery=False, verbose=False)
 
 
-def build_engine(run: RunDirectory, spec: RunSpec, say: Callable[[str], None]) -> ReadyEngine:
+def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callable[[str], None]) -> ReadyEngine:
     """Builds model and engine, and makes sure that the engine uses what was compiled.
 
-    Raises EngineError with every difference.
+    Raises EngineError with every difference, and SpecError when the data has tokens without an embedding.
     """
     ds_config = json.loads(run.ds_config.read_text(encoding="utf-8"))
     say("building the model")
     model = load_model(spec.model, ds_config, spec.seed)
+    refuse_small_vocabulary(model.config.get_text_config().vocab_size, facts)
     model.config.use_cache = False
     enable_recompute(model, spec.activation_checkpointing, ds_config)
     recorder = RecordingDict(ds_config)

@@ -13,7 +13,7 @@ from zerotrain.hardware.software import missing_packages
 from zerotrain.launch.job import Job, Order
 from zerotrain.launch.table import LAUNCHERS
 from zerotrain.launch.watch import Interrupted, remove_shared_memory, run_job
-from zerotrain.runs.attempts import Failure, end_attempt, failures, next_attempt, read_attempt
+from zerotrain.runs.attempts import Failure, end_attempt, failures, hold, next_attempt, read_attempt
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import RunSpec
@@ -33,23 +33,24 @@ def prepare_job(run: RunDirectory, spec: RunSpec, attempt: int, port: int) -> Jo
 def start_attempt(run: RunDirectory) -> None:
     """Starts the workers of a run and stays until they end.
 
-    Raises LaunchError when they do not finish; the findings are those of the rank that failed first. Whether they
-    finished is read from the run directory, because launchers lose exit codes: `deepspeed` exits with 0 when the
-    process below it is killed by a signal (launcher/runner.py).
+    Raises RunError when another process trains the run, and LaunchError when the workers do not finish; the findings
+    are those of the rank that failed first. Whether they finished is read from the run directory, because launchers
+    lose exit codes: `deepspeed` exits with 0 when the process below it is killed by a signal (launcher/runner.py).
     """
     refuse_missing_packages()
-    spec = RunSpec.model_validate(read_record(run).resolved)
-    attempt, port = next_attempt(run), free_port()
-    job = prepare_job(run, spec, attempt, port)
-    try:
-        code = run_job(job)
-    except Interrupted as interrupted:
-        end_attempt(run, attempt, "stopped", reason=f"received {interrupted}")
-        raise
-    finally:
-        sys.stdout.flush()
-        remove_shared_memory(_ADDRESS, port)
-    _refuse_unfinished(run, attempt, code, job)
+    with hold(run):
+        spec = RunSpec.model_validate(read_record(run).resolved)
+        attempt, port = next_attempt(run), free_port()
+        job = prepare_job(run, spec, attempt, port)
+        try:
+            code = run_job(job)
+        except Interrupted as interrupted:
+            end_attempt(run, attempt, "stopped", reason=f"received {interrupted}")
+            raise
+        finally:
+            sys.stdout.flush()
+            remove_shared_memory(_ADDRESS, port)
+        _refuse_unfinished(run, attempt, code, job)
 
 
 def refuse_missing_packages() -> None:

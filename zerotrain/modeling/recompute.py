@@ -9,7 +9,7 @@ import deepspeed
 from deepspeed.runtime.activation_checkpointing import checkpointing
 from transformers import PreTrainedModel
 
-from zerotrain.diagnostic import error
+from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import EngineError
 from zerotrain.spec.parallelism import ActivationCheckpointingSpec
 
@@ -23,19 +23,18 @@ def enable_recompute(model: PreTrainedModel, chosen: ActivationCheckpointingSpec
     """
     if chosen.granularity == "none":
         return
+    if not model.supports_gradient_checkpointing:
+        raise EngineError(_not_taken_part(model))
     if chosen.implementation == "torch":
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     else:
         deepspeed.checkpointing.configure(None, deepspeed_config=dict(ds_config))
         model._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=checkpointing.checkpoint)
     if not any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
-        message = f"`{type(model).__name__}` has no layer that can be checkpointed"
-        raise EngineError(
-            error(
-                "ZT803",
-                "engine-differs",
-                message,
-                help="use `activation_checkpointing: none`",
-                key="activation_checkpointing",
-            )
-        )
+        raise EngineError(_not_taken_part(model))
+
+
+def _not_taken_part(model: PreTrainedModel) -> Diagnostic:
+    message = f"`{type(model).__name__}` has no layer that can be checkpointed"
+    help = "use `activation_checkpointing: none`"
+    return error("ZT803", "engine-differs", message, help=help, key="activation_checkpointing")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from zerotrain.diagnostic import Diagnostic, Place, Severity
+from zerotrain.diagnostic import Diagnostic, Place, Severity, error
+from zerotrain.errors import RunError
 from zerotrain.runs.files import write_json
 from zerotrain.runs.layout import RunDirectory
 
@@ -48,6 +51,20 @@ def next_attempt(run: RunDirectory) -> int:
             return number
         except FileExistsError:  # someone else has begun one since we looked
             number += 1
+
+
+@contextmanager
+def hold(run: RunDirectory) -> Generator[None]:
+    """Keeps other processes from starting an attempt; RunError when another one holds the run."""
+    run.logs.mkdir(exist_ok=True)
+    with (run.logs / ".held").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"`{run.root}` is being trained by another process"
+            help = f"see how far it is with `zerotrain status {run.root}`"
+            raise RunError(error("ZT713", "busy-run", message, help=help)) from None
+        yield
 
 
 def write_attempt(run: RunDirectory, attempt: Attempt) -> None:

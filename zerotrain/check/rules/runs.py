@@ -116,6 +116,26 @@ def damaged_checkpoint() -> None:
     """
 
 
+@reported_by("exporting", "ZT712", "foreign-directory")
+def foreign_directory() -> None:
+    """The directory for an export holds something else.
+
+    Why: an export replaces what is in its directory, and only an older export may be lost by that.
+    Wrong: `zerotrain export runs/quickstart -o ~/models`, where other models are
+    Right: `zerotrain export runs/quickstart -o ~/models/quickstart`
+    """
+
+
+@reported_by("continuing a run", "ZT713", "busy-run")
+def busy_run() -> None:
+    """The run is being trained by another process.
+
+    Why: two that write the same checkpoints and metrics would damage both.
+    Wrong: `zerotrain resume` in a second terminal
+    Right: the first one ended, or left to finish
+    """
+
+
 RULES: tuple[Rule, ...] = (
     existing_run,
     not_a_run,
@@ -128,4 +148,6 @@ RULES: tuple[Rule, ...] = (
     finished_run,
     lost_data,
     damaged_checkpoint,
+    foreign_directory,
+    busy_run,
 )

@@ -1,0 +1,58 @@
+"""`zerotrain resume`; that it continues exactly is shown in tests/ranks/test_resume.py and test_train.py."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from zerotrain.cli.main import main
+from zerotrain.runs.attempts import hold
+from zerotrain.runs.layout import RunDirectory
+
+ONE_STEP = {"horizon": "1 steps", "launch": {"type": "local"}, "hardware.gpus_per_node": 1}
+
+
+@pytest.mark.parametrize("make", ["nothing", "an empty directory", "a file"])
+def test_what_is_no_run_is_a_finding(tmp_path, capsys, make):
+    path = tmp_path / "x"
+    if make != "nothing":
+        path.mkdir() if "directory" in make else path.touch()
+
+    assert main(["resume", str(path)]) == 1
+    assert "error[ZT702] not-a-run" in capsys.readouterr().err
+
+
+def test_a_finished_run_a_busy_one_and_one_that_cannot_be_written(write, zerotrain, tmp_path):
+    zerotrain("train", write(ONE_STEP))
+    run = RunDirectory(tmp_path / "runs" / "tiny")
+
+    finished = zerotrain("resume", run.root)
+    with hold(run):
+        busy = zerotrain("resume", run.root)
+    run.logs.rename(tmp_path / "moved")
+    run.logs.touch()
+    unwritable = zerotrain("resume", run.root)
+
+    assert (finished.returncode, busy.returncode, unwritable.returncode) == (1, 1, 2)
+    assert "error[ZT709] finished-run" in finished.stderr
+    assert "error[ZT713] busy-run" in busy.stderr
+    assert f"zerotrain status {run.root}" in busy.stderr
+    assert "logs`: " in unwritable.stderr
+    assert "Traceback" not in finished.stderr + busy.stderr + unwritable.stderr
+
+
+def test_a_run_goes_on_with_its_own_spec_whatever_became_of_the_file(write, zerotrain, tmp_path):
+    zerotrain("train", write({**ONE_STEP, "horizon": "3 steps", "checkpoint.save_every": "1 steps"}))
+    run = tmp_path / "runs" / "tiny"
+    (run / "checkpoints" / "step-3" / "manifest.json").unlink()
+    whole = (run / "metrics.jsonl").read_text().splitlines()
+    (tmp_path / "spec.yaml").unlink()
+
+    resumed = zerotrain("resume", run)
+
+    again = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    assert resumed.returncode == 0, resumed.stderr
+    assert "passed over `step-3`: it has no manifest" in resumed.stdout
+    assert "continuing from `step-2`" in resumed.stdout
+    assert (again["attempt"], again["loss"]) == (2, json.loads(whole[-1])["loss"])
