@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
+from zerotrain.check.config.rules import TABLES as CONFIG_TABLES
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, launch, parallel, precision, reading, runs, versions, zero
+from zerotrain.check.rules import TABLES as SPEC_TABLES
 
-RULES: tuple[Rule, ...] = (
-    *reading.RULES,
-    *batch.RULES,
-    *precision.RULES,
-    *zero.RULES,
-    *parallel.RULES,
-    *data.RULES,
-    *runs.RULES,
-    *launch.RULES,
-    *versions.RULES,
+RULES: tuple[Rule, ...] = tuple(
+    sorted((rule for table in (*SPEC_TABLES, *CONFIG_TABLES) for rule in table), key=lambda rule: rule.code)
 )
 """All rules and pages."""
 

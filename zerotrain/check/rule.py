@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from zerotrain.check.case import Case
+from zerotrain.check.config.case import ConfigCase
 from zerotrain.diagnostic import Diagnostic
 
 Look = Callable[[Case], Iterator[Diagnostic]]
+ConfigLook = Callable[[ConfigCase], Iterator[Diagnostic]]
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,21 @@ class Rule:
     code: str
     name: str
     doc: str
-    look: Look | None
-    """None when the finding is not found by looking at a spec."""
+    look: Look | None = None
+    """Looks at a spec."""
+    look_at_config: ConfigLook | None = None
+    """Looks at a DeepSpeed config: anyone's, or the one a spec is compiled to."""
     raised_by: str = "check"
     """What reports it."""
 
     def __call__(self, case: Case) -> Iterator[Diagnostic]:
-        """Yields the findings of a case."""
+        """Yields the findings about a spec."""
         for finding in self.look(case) if self.look else ():
+            yield replace(finding, code=self.code, name=self.name)
+
+    def about_config(self, case: ConfigCase) -> Iterator[Diagnostic]:
+        """Yields the findings about a DeepSpeed config."""
+        for finding in self.look_at_config(case) if self.look_at_config else ():
             yield replace(finding, code=self.code, name=self.name)
 
     @property
@@ -54,6 +63,11 @@ def rule(code: str, name: str) -> Callable[[Look], Rule]:
     return lambda look: Rule(code, name, look.__doc__ or "", look)
 
 
+def config_rule(code: str, name: str) -> Callable[[ConfigLook], Rule]:
+    """Makes a rule about DeepSpeed configs of a function whose docstring is its page."""
+    return lambda look: Rule(code, name, look.__doc__ or "", look_at_config=look)
+
+
 def reported_by(whom: str, code: str, name: str) -> Callable[[Callable[[], None]], Rule]:
     """Makes the page of a code that something other than `check` reports."""
-    return lambda function: Rule(code, name, function.__doc__ or "", None, whom)
+    return lambda function: Rule(code, name, function.__doc__ or "", raised_by=whom)

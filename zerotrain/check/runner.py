@@ -29,7 +29,7 @@ def check_reading(reading: Reading, surroundings: Surroundings, world_size: int 
     if reading.spec is not None:
         case = Case(reading.spec, surroundings, world_size)
         found += [placed(finding, reading.tree) for finding in _look(case)]
-    return sorted(found, key=_position)
+    return sorted(found, key=position)
 
 
 def selected(findings: Iterable[Diagnostic], select: Sequence[str], ignore: Sequence[str]) -> list[Diagnostic]:
@@ -63,6 +63,7 @@ def placed(finding: Diagnostic, tree: Tree) -> Diagnostic:
     return finding.at(replace(tree.place_of(key, on_key=finding.place.is_about_key), key=key))
 
 
-def _position(finding: Diagnostic) -> tuple[str, int, int, int, str]:
+def position(finding: Diagnostic) -> tuple[str, int, int, int, str]:
+    """Returns the key by which findings are sorted: by place, then the worst first."""
     place: Place = finding.place
     return place.file or "", place.line or 0, place.column or 0, _ORDER[finding.severity], finding.code

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 from zerotrain.check.registry import RULES
 from zerotrain.check.render import FORMATS, summary
@@ -20,10 +21,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument("specs", metavar="SPEC", nargs="+", help="specs, and overrides `section.field=value`")
     parser.set_defaults(overrides=[])
+    add_output(parser)
+    add_world_size(parser)
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Adds what is shown and how."""
     parser.add_argument("--format", choices=tuple(FORMATS), default="full", help="how findings are printed")
     for name, what in (("--select", "only codes that begin so"), ("--ignore", "no codes that begin so")):
         parser.add_argument(name, action="extend", type=_codes, default=[], metavar="ZT3", help=what)
-    add_world_size(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -34,10 +40,15 @@ def run(given: argparse.Namespace) -> int:
         return 2
     around = surroundings()
     found = [finding for file in files for finding in check_file(file, around, overrides, given.world_size)]
+    return report(found, files, given, sys.stdout)
+
+
+def report(found: Sequence[Diagnostic], files: Sequence[str], given: argparse.Namespace, out: TextIO) -> int:
+    """Writes the findings that are asked for; returns the exit code."""
     shown = selected(found, given.select, given.ignore)
-    sys.stdout.write(FORMATS[given.format](shown, sys.stdout.isatty()))
+    out.write(FORMATS[given.format](shown, out.isatty()))
     if given.format == "full":
-        print(f"{'' if not shown else chr(10)}{', '.join(files)}: {summary(shown)}")
+        out.write(f"{'' if not shown else chr(10)}{', '.join(files)}: {summary(shown)}\n")
     return exit_code([*shown, *unreadable(found)])
 
 

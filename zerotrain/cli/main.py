@@ -14,6 +14,7 @@ from zerotrain.version import __version__
 VERBS = {
     "new": "write a commented spec",
     "check": "find what is wrong with specs, before anything starts",
+    "lint": "the same for DeepSpeed configs of anyone's",
     "compile": "print the DeepSpeed JSON of a spec",
     "explain": "tell about a code, or where a compiled value comes from",
     "train": "check, prepare, start and follow a run",

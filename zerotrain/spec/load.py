@@ -70,6 +70,14 @@ def read_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> Reading:
     return _validate(tree)
 
 
+def read_config(path: str | FilePath) -> Tree:
+    """Reads a DeepSpeed config in JSON or HJSON; never raises for what is in the file."""
+    text = _text(FilePath(path))
+    if isinstance(text, Diagnostic):
+        return Tree(findings=[text])
+    return parse(text, str(path))
+
+
 def _validate(tree: Tree) -> Reading:
     try:
         return Reading(RunSpec.model_validate(tree.data), tree, tree.findings)

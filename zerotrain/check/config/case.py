@@ -1,0 +1,134 @@
+"""What a rule about a DeepSpeed config looks at: the config, who hands it to DeepSpeed, and on which machines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from zerotrain.check.dsschema.schema import Schema, schema_of
+from zerotrain.diagnostic import Diagnostic, Fix, Place, Severity
+from zerotrain.hardware.gpus import Gpu
+
+Reader = Literal["raw", "hf", "accelerate"]
+"""Who hands the config to DeepSpeed: a script of one's own, HF Trainer, or Accelerate."""
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class ConfigCase:
+    """One DeepSpeed config under examination."""
+
+    config: Mapping[str, Any]
+    """As it is written; values may be of any kind."""
+    reader: Reader = "raw"
+    world_size: int | None = None
+    """Ranks; None when nobody has said."""
+    gpu: Gpu | None = None
+    """What the ranks compute on; None when nobody has said."""
+    gpus_per_node: int | None = None
+    schema: Schema = field(default_factory=schema_of)
+    is_compiled: bool = False
+    """True when zerotrain runs it: then its loop, not the config, does what DeepSpeed leaves to the script."""
+
+    def get(self, path: str) -> Any:
+        """Returns what stands at a dotted path, or None when nothing does. `auto` is returned as it is."""
+        value: Any = self.config
+        for part in path.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                return None
+            value = value[part]
+        return value
+
+    def has(self, path: str) -> bool:
+        """Tells whether something stands at a dotted path, even `null`."""
+        parent, _, name = path.rpartition(".")
+        section = self.get(parent) if parent else self.config
+        return isinstance(section, Mapping) and name in section
+
+    def mapping(self, path: str) -> Mapping[str, Any]:
+        """Returns the section at a dotted path; empty when nothing or something else stands there."""
+        value = self.get(path) if path else self.config
+        return value if isinstance(value, Mapping) else {}
+
+    def value(self, path: str) -> Any:
+        """Returns what is in force: what is written, under an alias too, else DeepSpeed's default.
+
+        `auto` in a strict section is dropped by DeepSpeed, so it gives the default; a framework that fills it is not
+        taken into account. A value of the wrong kind is returned as it is.
+        """
+        key, parent = self.schema.key(path), path.rpartition(".")[0]
+        section = self.schema.section(parent)
+        for name in (path.rpartition(".")[2], *(key.aliases if key else ())):
+            spelled = f"{parent}.{name}" if parent else name
+            if self.has(spelled) and not (self.get(spelled) == AUTO and section is not None and section.strict):
+                return self.get(spelled)
+        return key.default if key else None
+
+    def number(self, path: str) -> float | None:
+        """Returns the number in force at a path, or None when it is none."""
+        value = self.value(path)
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def on(self, path: str) -> bool:
+        """Tells whether a switch is on: `fp16.enabled`."""
+        return self.value(path) is True
+
+    @property
+    def stage(self) -> int:
+        """The ZeRO stage in force; 0 when what is written is none."""
+        if self.get("zero_optimization") is True:  # the form of DeepSpeed 0.2, still read
+            return 1
+        stage = self.value("zero_optimization.stage")
+        return int(stage) if str(stage) in ("0", "1", "2", "3") and not isinstance(stage, bool) else 0
+
+    def device(self, which: str) -> str | None:
+        """Returns `cpu` or `nvme` when `offload_optimizer` or `offload_param` is on, else None."""
+        device = self.value(f"zero_optimization.{which}.device")
+        return device if device in ("cpu", "nvme") else None
+
+    @property
+    def optimizer(self) -> str | None:
+        """The optimizer's type in lower case, or None when the config has none."""
+        kind = self.get("optimizer.type")
+        return kind.lower() if isinstance(kind, str) else None
+
+    @property
+    def precision(self) -> str:
+        """The format weights are computed in: `fp16`, `bf16` or `fp32`."""
+        if self.on("bf16.enabled") or (not self.has("bf16") and self.on("bfloat16.enabled")):
+            return "bf16"
+        return "fp16" if self.on("fp16.enabled") else "fp32"
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Yields every value that is not a section, with its dotted path."""
+        yield from _leaves(self.config, "")
+
+    def error(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
+        """Returns a finding that DeepSpeed refuses this, at its value."""
+        return Diagnostic("", "", Severity.ERROR, message, Place(key=key), help, fix)
+
+    def warning(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
+        """Returns a finding that DeepSpeed ignores this or means something else by it, at its value."""
+        return Diagnostic("", "", Severity.WARNING, message, Place(key=key), help, fix)
+
+    def info(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
+        """Returns a finding that there is a better way, at its value."""
+        return Diagnostic("", "", Severity.INFO, message, Place(key=key), help, fix)
+
+    def refused_key(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
+        """Returns a finding that DeepSpeed refuses this key whatever its value, at the key."""
+        return Diagnostic("", "", Severity.ERROR, message, Place(key=key, is_about_key=True), help, fix)
+
+    def ignored_key(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
+        """Returns a finding that DeepSpeed ignores this key whatever its value, at the key."""
+        return Diagnostic("", "", Severity.WARNING, message, Place(key=key, is_about_key=True), help, fix)
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and (value or not path):
+        for key, inside in value.items():
+            yield from _leaves(inside, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value

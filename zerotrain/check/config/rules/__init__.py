@@ -1,0 +1,32 @@
+"""Rules about DeepSpeed configs: anyone's, and those that specs are compiled to."""
+
+from __future__ import annotations
+
+from zerotrain.check.config.rules import (
+    batch,
+    bugs,
+    features,
+    keys,
+    offload,
+    optimizer,
+    parallel,
+    precision,
+    schedule,
+    values,
+    zero,
+)
+from zerotrain.check.rule import Rule
+
+TABLES: tuple[tuple[Rule, ...], ...] = (
+    keys.RULES,
+    values.RULES,
+    batch.RULES,
+    precision.RULES,
+    optimizer.RULES,
+    schedule.RULES,
+    zero.RULES,
+    offload.RULES,
+    parallel.RULES,
+    features.RULES,
+    bugs.RULES,
+)

@@ -1,0 +1,7 @@
+"""DeepSpeed configs: parallel axes and experts."""
+
+from __future__ import annotations
+
+from zerotrain.check.rule import Rule
+
+RULES: tuple[Rule, ...] = ()

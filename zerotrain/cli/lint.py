@@ -1,0 +1,43 @@
+"""`zerotrain lint`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from zerotrain.check.config.runner import Circumstances, lint_file
+from zerotrain.check.dsschema.schema import NEWEST, versions
+from zerotrain.cli.arguments import add_world_size
+from zerotrain.cli.check import add_output, report
+from zerotrain.hardware.gpus import Gpu, find_gpu
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("files", metavar="FILE", nargs="+", help="DeepSpeed configs in JSON or HJSON")
+    parser.add_argument(
+        "--for",
+        dest="reader",
+        choices=("raw", "hf", "accelerate"),
+        help="who hands it to DeepSpeed; by default HF Trainer where something is `auto`, else a script of your own",
+    )
+    parser.add_argument(
+        "--deepspeed", metavar="VERSION", choices=versions(), default=NEWEST, help=f"one of {', '.join(versions())}"
+    )
+    parser.add_argument("--gpu", type=_gpu, metavar="NAME", help="what the ranks compute on: `H100-SXM`, `cpu`, …")
+    add_output(parser)
+    add_world_size(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Prints every finding; returns 1 when one is an error, 2 when a file cannot be read."""
+    around = Circumstances(given.reader, given.deepspeed, given.world_size, given.gpu)
+    found = [finding for file in given.files for finding in lint_file(file, around)]
+    return report(found, given.files, given, sys.stdout)
+
+
+def _gpu(name: str) -> Gpu:
+    gpu = find_gpu(name)
+    if gpu is None:
+        raise argparse.ArgumentTypeError(f"`{name}` is not a known accelerator")
+    return gpu
