@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerotrain.units import Duration, format_bytes, format_count, format_seconds, parse_bytes, parse_count
+from zerotrain.units import (
+    Duration,
+    format_bytes,
+    format_count,
+    format_seconds,
+    parse_bytes,
+    parse_count,
+    rounds_to,
+)
 
 
 @pytest.mark.parametrize(
@@ -195,3 +203,13 @@ def test_a_suggested_spelling_of_a_duration_can_be_read(text: str) -> None:
 
     suggestions = re.findall(r"`([^`]+)`", str(refused.value).partition(";")[2])
     assert all(Duration.parse(suggestion) for suggestion in suggestions)
+
+
+@pytest.mark.parametrize("text", ["7B", "6.7B", "6.74B", "6.738B", "6738415616", 6_738_415_616])
+def test_a_number_is_the_one_that_is_written_as_precisely_as_it_is_written(text: str | int) -> None:
+    assert rounds_to(6_738_415_616, text)
+
+
+@pytest.mark.parametrize("text", ["6B", "6.8B", "6.75B", "6.739B", "6738415617", 6_738_415_615, "8B"])
+def test_a_number_that_rounds_to_another_is_another(text: str | int) -> None:
+    assert not rounds_to(6_738_415_616, text)

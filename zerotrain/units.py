@@ -37,6 +37,17 @@ def parse_count(text: str | int) -> int:
     return _read(text, _MAGNITUDES, "a count; write a whole number, with K, M, B or T if it is large")
 
 
+def rounds_to(value: int, text: str | int) -> bool:
+    """Tells whether a number is the one in `text` as precisely as it is written: 6,738,415,616 is `7B` and `6.74B`.
+
+    A number without a magnitude is exact. Raises ValueError when the text is not a whole number.
+    """
+    written, match = parse_count(text), _NUMBER.match(str(text))
+    scale = _MAGNITUDES[match["unit"].lower()] if match else 1
+    last_digit = Fraction(scale, 10 ** (len(match["rest"] or ".") - 1)) if match else Fraction(1)
+    return abs(value - written) <= last_digit / 2 if scale > 1 else value == written
+
+
 def _read(text: str | int, units: dict[str, int], kind: str) -> int:
     """Returns a number with a unit exactly, without going through a float."""
     if isinstance(text, int):

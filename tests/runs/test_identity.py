@@ -37,6 +37,8 @@ EVERYTHING = {
     "evaluation": "{every: 5 steps, max_samples: 7}",
     "export": "{sample: {prompts: [a]}}",
     "launch": "{type: deepspeed, hostfile: hosts, include: a, exclude: b}",
+    "software": "{deepspeed: 0.19.8}",
+    "expect": "{tokens: 10B}",
     "deepspeed": "{comms_logger: {enabled: true}}",
 }
 EXPECTED = {
@@ -72,6 +74,8 @@ EXPECTED = {
         "export",
         "hardware",
         "launch",
+        "software",
+        "expect",
     },
     "data": {"data.train", "data.validation", "data.tokenizer", "data.cache"},
 }

@@ -56,6 +56,16 @@ DEFAULTS = {
     "evaluation": {"every": None, "at_start": False, "max_samples": None, "early_stopping": None},
     "monitor": {"tensorboard": False, "every": 1},
     "export": None,
+    "software": {"deepspeed": None},
+    "expect": {
+        "world_size": None,
+        "data_parallel_size": None,
+        "global_batch_size": None,
+        "gradient_accumulation_steps": None,
+        "steps": None,
+        "tokens": None,
+        "parameters": None,
+    },
     "launch": {"type": "local", "timeout_minutes": 30},
     "deepspeed": {},
 }

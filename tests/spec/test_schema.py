@@ -127,7 +127,7 @@ def described(model: type[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def test_field_docstrings_are_the_help_text() -> None:
     described_fields = dict(described(RunSpec))
 
-    assert described_fields["global_batch_size"]["description"] == "Samples per optimizer step, over all ranks."
+    assert described_fields["micro_batch_size"]["description"].startswith("Samples per forward pass on one rank")
     assert described_fields["grad_accum_dtype"]["description"].startswith("Format gradients are accumulated in; ")
 
 

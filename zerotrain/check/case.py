@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from zerotrain.arch.shape import ModelShape
-from zerotrain.compile.emit import refused_keys
+from zerotrain.compile.dsconfig import DeepSpeedConfig
+from zerotrain.compile.emit import draft_config, refused_keys
 from zerotrain.compile.model import model_config, shape_of
 from zerotrain.compile.resolve import Resolved, draft, ranks_of
 from zerotrain.diagnostic import Diagnostic, Fix, Place, Severity
@@ -57,6 +58,11 @@ class Case:
     def resolved(self) -> Resolved:
         """The spec with nothing left to settle, as far as it has a solution."""
         return self._draft[0]
+
+    @cached_property
+    def compiled(self) -> DeepSpeedConfig:
+        """What DeepSpeed would be given, as far as the spec has a solution."""
+        return draft_config(self.resolved)
 
     def refusals(self) -> Iterator[Diagnostic]:
         """Yields what has no solution, and what the compiler refuses."""

@@ -7,7 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from zerotrain.check.case import Case
-from zerotrain.check.registry import RULES
+from zerotrain.check.compiled import about_compiled
+from zerotrain.check.registry import CODES, RULES
+from zerotrain.check.suppress import suppress
 from zerotrain.diagnostic import Diagnostic, Place, Severity
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.spec.load import Reading, UnreadSection, read_spec
@@ -25,11 +27,12 @@ def check_file(
 
 def check_reading(reading: Reading, surroundings: Surroundings, world_size: int | None = None) -> list[Diagnostic]:
     """Returns every finding about a spec that was read, however badly."""
-    found = list(reading.findings)
+    found, firm = list(reading.findings), list(reading.findings)
     if reading.spec is not None:
         case = Case(reading.spec, surroundings, world_size)
         found += [placed(finding, reading.tree) for finding in _look(case)]
-    return sorted(found, key=position)
+        firm += [placed(finding, reading.tree) for finding in _as_far_as_read(case.refusals())]
+    return sorted(suppress(found, reading.tree.lines, CODES, firm), key=position)
 
 
 def selected(findings: Iterable[Diagnostic], select: Sequence[str], ignore: Sequence[str]) -> list[Diagnostic]:
@@ -41,10 +44,11 @@ def selected(findings: Iterable[Diagnostic], select: Sequence[str], ignore: Sequ
     ]
 
 
-def _look(case: Case) -> Iterator[Diagnostic]:
-    for rule in RULES:
-        yield from _as_far_as_read(rule(case))
-    yield from _as_far_as_read(case.refusals())
+def _look(case: Case) -> list[Diagnostic]:
+    found = [finding for rule in RULES for finding in _as_far_as_read(rule(case))]
+    found += _as_far_as_read(case.refusals())
+    said = {finding.place.key for finding in found}
+    return found + [finding for finding in _as_far_as_read(about_compiled(case)) if finding.place.key not in said]
 
 
 def _as_far_as_read(findings: Iterator[Diagnostic]) -> Iterator[Diagnostic]:

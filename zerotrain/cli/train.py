@@ -13,9 +13,9 @@ from zerotrain.check.runner import check_reading, placed
 from zerotrain.cli.arguments import add_spec
 from zerotrain.cli.check import exit_code
 from zerotrain.cli.follow import follow
-from zerotrain.errors import DataError, RunError, SpecError
+from zerotrain.errors import DataError, LaunchError, RunError, SpecError
 from zerotrain.hardware.probe import surroundings
-from zerotrain.launch.attempt import prepare_job, refuse_missing_packages
+from zerotrain.launch.attempt import prepare_job, refuse_missing_packages, refuse_other_deepspeed
 from zerotrain.runs.create import RUNS, create_run, refuse_existing, set_aside
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.load import Reading, read_spec
@@ -42,7 +42,7 @@ def run(given: argparse.Namespace) -> int:
         return code
     try:
         return _start(given, overrides, reading)
-    except (RunError, SpecError, DataError) as refused:
+    except (RunError, SpecError, DataError, LaunchError) as refused:
         raise type(refused)(*(placed(finding, reading.tree) for finding in refused.findings)) from None
 
 
@@ -53,11 +53,12 @@ def train(spec: str | Path, overrides: Sequence[str] = (), **options: object) ->
 
 
 def _start(given: argparse.Namespace, overrides: Sequence[str], reading: Reading) -> int:
+    assert reading.spec is not None, "a spec without errors was read"
     refuse_missing_packages()
+    refuse_other_deepspeed(reading.spec)
     # The heavy wing prepares data, but without torch, so that this stays quick.
     from zerotrain.engine.open import prepare_run
 
-    assert reading.spec is not None, "a spec without errors was read"
     run = RunDirectory(RUNS / reading.spec.name)
     if not given.fresh and not given.dry_run:
         refuse_existing(run)

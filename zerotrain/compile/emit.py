@@ -56,13 +56,23 @@ def compile_spec(resolved: Resolved, target: Target = "zerotrain") -> DeepSpeedC
 
 def refused_keys(resolved: Resolved) -> list[Diagnostic]:
     """Returns a finding for every raw key that `compile_spec` refuses, as far as the spec could be read."""
+    return list(overwritten(_as_far_as_read(resolved, "deepspeed"), resolved.spec.deepspeed))
+
+
+def draft_config(resolved: Resolved) -> DeepSpeedConfig:
+    """Returns what a run of ours would read, as far as the spec could be read; a refused raw key counts as written."""
+    section = _as_far_as_read(resolved, "zerotrain")
+    return DeepSpeedConfig(laid_over(section, resolved.spec.deepspeed))
+
+
+def _as_far_as_read(resolved: Resolved, target: Target) -> Section:
     section: Section = {}
-    for emit in _EMITTERS["deepspeed"]:
+    for emit in _EMITTERS[target]:
         try:
             section |= emit(resolved)
         except UnreadSection:
             continue
-    return list(overwritten(section, resolved.spec.deepspeed))
+    return section
 
 
 def _with_defaults_named(section: Section, written: Collection[str]) -> Section:

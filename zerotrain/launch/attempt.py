@@ -9,7 +9,7 @@ from zerotrain.compile.resolve import ranks_of
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import LaunchError
 from zerotrain.hardware.probe import free_port
-from zerotrain.hardware.software import missing_packages
+from zerotrain.hardware.software import installed_version, missing_packages
 from zerotrain.launch.job import Job, Order
 from zerotrain.launch.table import LAUNCHERS
 from zerotrain.launch.watch import Interrupted, remove_shared_memory, run_job
@@ -60,6 +60,15 @@ def refuse_missing_packages() -> None:
         named = ", ".join(f"`{package}`" for package in missing)
         message = f"training needs {named}, not installed beside {sys.executable}"
         raise LaunchError(error("ZT802", "missing-packages", message, help="pip install 'zerotrain[train]'"))
+
+
+def refuse_other_deepspeed(spec: RunSpec) -> None:
+    """Raises LaunchError when the DeepSpeed that is installed is not the one the spec is meant for."""
+    wanted, installed = spec.software.deepspeed, installed_version("deepspeed")
+    if wanted is not None and wanted != installed:
+        message = f"the spec is meant for DeepSpeed {wanted}, and {installed} is installed"
+        help = f"`pip install deepspeed=={wanted}`, or change `software.deepspeed`"
+        raise LaunchError(error("ZT809", "other-deepspeed", message, help=help, key="software.deepspeed"))
 
 
 def _refuse_unfinished(run: RunDirectory, attempt: int, code: int, job: Job) -> None:

@@ -38,6 +38,8 @@ EFFECTS: Mapping[str, Effect] = {
     "export": "execution",
     "hardware": "execution",
     "launch": "execution",
+    "software": "execution",
+    "expect": "execution",
 }
 """Effect of a key of the spec, or of all keys below it; the longest matching path counts."""
 

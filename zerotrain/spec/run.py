@@ -19,6 +19,7 @@ from zerotrain.spec.parallelism import (
     ZeroSpec,
 )
 from zerotrain.spec.training import BatchSpec, OptimizerSpec, PrecisionField, PrecisionSpec, ScheduleSpec
+from zerotrain.units import parse_count
 
 SHORT_FORMS = {"precision": "dtype", "activation_checkpointing": "granularity"}
 """Sections that may be written as the value of one of their keys."""
@@ -84,6 +85,41 @@ class ExportSpec(Spec):
     """Generate text from the exported weights."""
 
 
+def _count(value: str | int) -> str | int:
+    parse_count(value)
+    return value
+
+
+Quantity = Annotated[str | int, AfterValidator(_count)]
+"""A whole number as precise as it is written: `512`, `10B`, `6.74B`."""
+
+
+class ExpectSpec(Spec):
+    """What the run must come to, checked with everything else: a config's own unit test."""
+
+    world_size: PositiveInt | None = None
+    """Ranks."""
+    data_parallel_size: PositiveInt | None = None
+    """Ranks that see different samples."""
+    global_batch_size: PositiveInt | None = None
+    """Samples per optimizer step."""
+    gradient_accumulation_steps: PositiveInt | None = None
+    """Micro-batches per optimizer step on one rank."""
+    steps: PositiveInt | None = None
+    """Optimizer steps of the whole run."""
+    tokens: Quantity | None = None
+    """Tokens of the whole run, as precise as they are written: `10B`."""
+    parameters: Quantity | None = None
+    """Parameters of the model, as precise as they are written: `7B`."""
+
+
+class SoftwareSpec(Spec):
+    """The software the run is meant for."""
+
+    deepspeed: str | None = None
+    """DeepSpeed version whose verdict is predicted, such as `0.18.9`; `null`: the one zerotrain is tested with."""
+
+
 class RunSpec(Spec):
     """One run."""
 
@@ -112,5 +148,7 @@ class RunSpec(Spec):
     """Export at the end of training; `null`: only on request."""
     hardware: HardwareSpec = HardwareSpec()
     launch: LaunchSpec = LocalLaunch(type="local")
+    software: SoftwareSpec = SoftwareSpec()
+    expect: ExpectSpec = ExpectSpec()
     deepspeed: RawKeys = {}
     """Raw DeepSpeed keys for what has no field; may not overwrite a compiled key."""

@@ -117,3 +117,35 @@ def test_zt108_muon_s_updates_are_clipped_under_zero(one: One, findings: Finding
     assert finding.message == "at ZeRO stage 2 DeepSpeed clips Muon's updates to 1, not the gradient"
     assert findings(optimizer="{type: muon, lr: 0.02, clip_norm: 1.0}") == []
     assert findings(optimizer="{type: muon, lr: 0.02}", zero="{stage: 2}") == []
+
+
+@pytest.mark.parametrize(
+    ("expect", "fact"),
+    [
+        ("world_size: 2", "`world_size` is 1, expected 2"),
+        ("data_parallel_size: 4", "`data_parallel_size` is 1, expected 4"),
+        ("global_batch_size: 512", "`global_batch_size` is 4, expected 512"),
+        ("gradient_accumulation_steps: 3", "`gradient_accumulation_steps` is 2, expected 3"),
+        ("steps: 11", "`steps` is 10, expected 11"),
+        ("tokens: 2K", "`tokens` is 1,280, expected 2K"),
+        ("parameters: 1M", None),
+    ],
+)
+def test_zt110_an_expectation_that_is_not_met(findings: Findings, expect: str, fact: str | None) -> None:
+    changed = {"batch": "{global_batch_size: 4, micro_batch_size: 2}", "horizon": "10 steps"}
+    found = findings(expect=f"{{{expect}}}", hardware="{gpu: cpu}", **changed)
+
+    assert [f.code for f in found] == ["ZT110"]
+    assert found[0].place.key == f"expect.{expect.partition(':')[0]}"
+    assert fact is None or found[0].message == fact
+
+
+def test_zt110_expectations_that_are_met_as_precisely_as_they_are_written(findings: Findings) -> None:
+    expect = "{world_size: 1, data_parallel_size: 1, global_batch_size: 4, steps: 10, tokens: 1.3K}"
+    changed = {"batch": "{global_batch_size: 4, micro_batch_size: 2}", "horizon": "10 steps"}
+
+    assert findings(expect=expect, hardware="{gpu: cpu}", **changed) == []
+
+
+def test_zt110_what_is_not_known_before_the_data_is_counted_is_not_judged(findings: Findings) -> None:
+    assert findings(expect="{steps: 7, tokens: 9B}", horizon="2 epochs") == []

@@ -50,3 +50,13 @@ def test_zt812_hosts_both_included_and_excluded(one: One, findings: Findings, ca
     assert (finding.place.key, caret(finding)) == ("launch.exclude", "b")
     assert findings(launch="{type: deepspeed, include: a}") == []
     assert findings(launch="{type: deepspeed, exclude: b}") == []
+
+
+def test_zt813_a_deepspeed_nothing_is_known_of(one: One, findings: Findings, caret: Caret) -> None:
+    finding = one(software="{deepspeed: 0.9.2}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT813", "unknown-deepspeed-version", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("software.deepspeed", "0.9.2")
+    assert "`0.19.8`" in (finding.help or "")
+    assert findings(software="{deepspeed: 0.19.8}") == []
+    assert findings(software="{deepspeed: null}") == []

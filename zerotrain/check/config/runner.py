@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from zerotrain.check.config.case import AUTO, ConfigCase, Reader
 from zerotrain.check.dsschema.schema import NEWEST, schema_of
-from zerotrain.check.registry import RULES
+from zerotrain.check.registry import CODES, RULES
 from zerotrain.check.runner import placed, position
+from zerotrain.check.suppress import suppress
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.hardware.gpus import Gpu
 from zerotrain.spec.load import read_config
@@ -30,7 +31,8 @@ class Circumstances:
 
 def lint_file(path: str | Path, around: Circumstances) -> list[Diagnostic]:
     """Returns every finding about a DeepSpeed config in JSON or HJSON, each at its place, in the order of the file."""
-    return lint_tree(read_config(path), around)
+    tree = read_config(path)
+    return sorted(suppress(lint_tree(tree, around), tree.lines, CODES, tree.findings), key=position)
 
 
 def lint_tree(tree: Tree, around: Circumstances) -> list[Diagnostic]:
@@ -57,9 +59,3 @@ def look(case: ConfigCase) -> Iterator[Diagnostic]:
     """Yields what all rules find, without places."""
     for rule in RULES:
         yield from rule.about_config(case)
-
-
-def about_spec(finding: Diagnostic, sources: Mapping[str, str]) -> Diagnostic:
-    """Returns a finding about a compiled config as one about the spec it was compiled from."""
-    key = finding.place.key or ""
-    return finding.at(replace(finding.place, key=sources.get(key, f"deepspeed.{key}")))

@@ -8,7 +8,7 @@ from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.spec.training import SgdSpec
-from zerotrain.units import Duration
+from zerotrain.units import Duration, rounds_to
 
 _ADAPTIVE = ("adam", "adamw", "lion", "lamb", "muon")
 _LARGE_ADAPTIVE_LR = 0.1
@@ -150,6 +150,39 @@ def _steps(case: Case, length: Duration) -> int | None:
     return -(-length.value // per_step) if per_step else None
 
 
+@rule("ZT110", "unmet-expectation")
+def unmet_expectation(case: Case) -> Iterator[Diagnostic]:
+    """The run does not come to what the spec expects of it.
+
+    Why: `expect` is a config's unit test: a batch or a model changed by the way is said before anything starts.
+    Wrong: `expect: {global_batch_size: 512}` after `global_batch_size` was halved
+    Right: the value restored, or the expectation changed with it
+    """
+    real = _come_to(case)
+    for name, expected in case.spec.expect:
+        found = real[name]
+        if expected is None or found is None or rounds_to(found, expected):
+            continue
+        message = f"`{name}` is {found:,}, expected {expected}"
+        yield case.error(f"expect.{name}", message, help="restore what it follows from, or change the expectation")
+
+
+def _come_to(case: Case) -> dict[str, int | None]:
+    """Returns what can be expected, by name; None for what is not known before the data is counted."""
+    resolved, batch = case.resolved, case.resolved.spec.batch
+    steps, accumulation = resolved.steps, batch.gradient_accumulation_steps
+    tokens = steps * batch.global_batch_size * case.spec.data.seq_len if steps else None
+    return {
+        "world_size": case.topology.world_size,
+        "data_parallel_size": case.topology.dp,
+        "global_batch_size": batch.global_batch_size,
+        "gradient_accumulation_steps": accumulation if isinstance(accumulation, int) else None,
+        "steps": steps,
+        "tokens": tokens,
+        "parameters": case.shape.parameters if case.shape else None,
+    }
+
+
 RULES: tuple[Rule, ...] = (
     indivisible_global_batch,
     contradicting_batch,
@@ -160,4 +193,5 @@ RULES: tuple[Rule, ...] = (
     nesterov_without_momentum,
     clipped_muon,
     uncounted_schedule,
+    unmet_expectation,
 )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zerotrain.check.case import Case
+from zerotrain.check.dsschema.schema import versions
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
+from zerotrain.spec.suggest import listed
 
 
 @reported_by("starting workers", "ZT801", "no-compiler")
@@ -135,6 +137,30 @@ def include_and_exclude(case: Case) -> Iterator[Diagnostic]:
         yield case.error("launch.exclude", "`include` and `exclude` are both given", help="keep one of the two")
 
 
+@reported_by("starting workers", "ZT809", "other-deepspeed")
+def other_deepspeed() -> None:
+    """Another DeepSpeed is installed than the spec is meant for.
+
+    Why: versions differ in defaults that change the loss; what was checked for one says nothing about another.
+    Wrong: `software: {deepspeed: 0.18.9}` where 0.19.8 is installed
+    Right: the version installed that is named, or the spec changed and checked again
+    """
+
+
+@rule("ZT813", "unknown-deepspeed-version")
+def unknown_deepspeed_version(case: Case) -> Iterator[Diagnostic]:
+    """The DeepSpeed version is not one whose verdict can be predicted.
+
+    Why: what DeepSpeed reads and refuses changes with its versions; there is a snapshot of some of them.
+    Wrong: `software: {deepspeed: 0.9.2}`
+    Right: `software: {deepspeed: 0.19.8}`
+    """
+    version = case.spec.software.deepspeed
+    if version is not None and version not in versions():
+        known = listed(versions())
+        yield case.error("software.deepspeed", f"nothing is known of DeepSpeed `{version}`", help=f"use {known}")
+
+
 RULES: tuple[Rule, ...] = (
     no_compiler,
     missing_packages,
@@ -144,7 +170,9 @@ RULES: tuple[Rule, ...] = (
     killed_worker,
     leaking_documents,
     named_devices,
+    other_deepspeed,
     one_machine_launcher,
     no_hostfile,
     include_and_exclude,
+    unknown_deepspeed_version,
 )

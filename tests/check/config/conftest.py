@@ -1,0 +1,35 @@
+"""Looking at small DeepSpeed configs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+
+from zerotrain.check.config.case import Reader
+from zerotrain.check.config.runner import Circumstances, lint_tree
+from zerotrain.check.dsschema.schema import NEWEST
+from zerotrain.diagnostic import Diagnostic
+from zerotrain.hardware.gpus import find_gpu
+from zerotrain.spec.tree import parse
+
+
+@pytest.fixture
+def lint() -> Callable[..., list[Diagnostic]]:
+    """Returns every finding about a config, given as a mapping or as text."""
+
+    def run(
+        config: Mapping[str, Any] | str,
+        *,
+        reader: Reader | None = "raw",
+        world_size: int | None = None,
+        gpu: str | None = None,
+        deepspeed: str = NEWEST,
+    ) -> list[Diagnostic]:
+        text = config if isinstance(config, str) else json.dumps(config, indent=2)
+        around = Circumstances(reader, deepspeed, world_size, find_gpu(gpu) if gpu else None)
+        return lint_tree(parse(text, "ds_config.json"), around)
+
+    return run

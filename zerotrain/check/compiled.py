@@ -1,0 +1,56 @@
+"""Rules about DeepSpeed configs, on the config a spec is compiled to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from zerotrain.check.case import Case
+from zerotrain.check.config.case import ConfigCase
+from zerotrain.check.dsschema.schema import NEWEST, schema_of, versions
+from zerotrain.check.registry import RULES
+from zerotrain.compile.dsconfig import ZEROTRAIN, Setting
+from zerotrain.diagnostic import Diagnostic, Severity
+
+_RAW = "deepspeed"
+
+
+def about_compiled(case: Case) -> Iterator[Diagnostic]:
+    """Yields what DeepSpeed would refuse of the compiled config, and what it would ignore of the spec's own raw keys.
+
+    Each finding names the key of the spec that its value comes from.
+    """
+    settings = case.compiled.settings()
+    config = config_case(case)
+    for rule in RULES:
+        for finding in rule.about_config(config):
+            about = _in_spec(finding, settings)
+            is_raw = (about.place.key or "").startswith(f"{_RAW}.")
+            if finding.severity is Severity.ERROR or is_raw:
+                yield about
+
+
+def config_case(case: Case) -> ConfigCase:
+    """Returns the case of the config a spec is compiled to."""
+    version = case.spec.software.deepspeed
+    return ConfigCase(
+        config=case.compiled.as_dict(),
+        world_size=case.topology.world_size,
+        gpu=case.gpu,
+        gpus_per_node=case.topology.gpus_per_node,
+        schema=schema_of(version if version in versions() else NEWEST),
+        is_compiled=True,
+    )
+
+
+def _in_spec(finding: Diagnostic, settings: Mapping[str, Setting]) -> Diagnostic:
+    key = finding.place.key or ""
+    return finding.at(replace(finding.place, key=_source(key, settings)))
+
+
+def _source(key: str, settings: Mapping[str, Setting]) -> str:
+    """Returns the key of the spec a compiled key comes from, or the key under `deepspeed` when nobody wrote it."""
+    if key in settings and settings[key].source != ZEROTRAIN:
+        return settings[key].source
+    inside = (setting.source for path, setting in settings.items() if path.startswith(f"{key}."))
+    return next((source for source in inside if source != ZEROTRAIN), f"{_RAW}.{key}")
