@@ -45,7 +45,7 @@ def test_the_json_of_a_finding_is_plain_values() -> None:
         "column": 3,
         "key": "batch.global_batch_size",
         "help": "use 64 or 128",
-        "fix": {"title": "use 128", "key": "batch.global_batch_size", "value": 128},
+        "fix": {"title": "use 128", "key": "batch.global_batch_size", "value": 128, "renames": False},
     }
 
 

@@ -43,7 +43,15 @@ class Fix:
 
     title: str
     key: str
+    """Dotted path of the key that is changed."""
     value: object
+    """What the key is to hold; its new name when `renames`."""
+    renames: bool = False
+    """The key gets another name and keeps its value."""
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the fix in the form of the JSON output of `check`."""
+        return {"title": self.title, "key": self.key, "value": _in_json(self.value), "renames": self.renames}
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,6 @@ class Diagnostic:
 
     def as_json(self) -> dict[str, object]:
         """Returns the finding in the form of the JSON output of `check`."""
-        fix = self.fix and {"title": self.fix.title, "key": self.fix.key, "value": _in_json(self.fix.value)}
         return {
             "code": self.code,
             "name": self.name,
@@ -77,7 +84,7 @@ class Diagnostic:
             "column": self.place.column,
             "key": self.place.key,
             "help": self.help,
-            "fix": fix,
+            "fix": self.fix and self.fix.as_json(),
         }
 
 

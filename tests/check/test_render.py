@@ -78,7 +78,7 @@ def test_the_json_is_the_contract_s() -> None:
         "column": 28,
         "key": "batch.global_batch_size",
         "help": "use 64 or 128",
-        "fix": {"title": "use 128", "key": "batch.global_batch_size", "value": 128},
+        "fix": {"title": "use 128", "key": "batch.global_batch_size", "value": 128, "renames": False},
     }
 
 

@@ -110,7 +110,7 @@ def test_the_json_of_a_fix(write: Write, capsys: Capture) -> None:
     main(["check", "--format", "json", "spec.yaml"])
     (finding,) = json.loads(capsys.readouterr().out)["findings"]
 
-    assert finding["fix"] == {"title": "rename to `stage`", "key": "zero.stag", "value": "stage"}
+    assert finding["fix"] == {"title": "rename to `stage`", "key": "zero.stag", "value": "stage", "renames": True}
 
 
 @pytest.mark.parametrize("name", ["json", "concise", "github"])

@@ -5,18 +5,16 @@ from __future__ import annotations
 import itertools
 import json
 import logging
-from collections.abc import Iterator, KeysView, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from deepspeed import comm
-from deepspeed.runtime import config as deepspeed_config
 from deepspeed.runtime.config import DeepSpeedConfig
 from pydantic import ValidationError
 
 from zerotrain.check.case import Case
-from zerotrain.check.rules.versions import REMOVED_KEYS, TOP_LEVEL_KEYS
 from zerotrain.compile.dsconfig import Target
 from zerotrain.compile.emit import compile_spec
 from zerotrain.engine.inforce import values_in_force
@@ -202,71 +200,3 @@ def test_a_key_nobody_reads_is_found(tiny: Path) -> None:
         "gradient_cliping is not read",
         "gradient_cliping has no name in force",
     ]
-
-
-# DeepSpeed's own tables
-
-
-class Asked(dict[str, Any]):
-    """A dictionary that writes down every key it is asked for, whether it has it or not."""
-
-    def __init__(self, values: Mapping[str, Any], log: set[str]) -> None:
-        super().__init__(values)
-        self.log = log
-
-    def __contains__(self, key: object) -> bool:
-        self.log.add(str(key))
-        return super().__contains__(key)
-
-    def __getitem__(self, key: str) -> Any:
-        self.log.add(key)
-        return super().__getitem__(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.log.add(key)
-        return super().get(key, default)
-
-    def keys(self) -> KeysView[str]:
-        return AskedKeys(self)
-
-    def __copy__(self) -> Asked:
-        return Asked(dict(dict.items(self)), self.log)
-
-
-class AskedKeys(KeysView[str]):
-    """The keys of such a dictionary."""
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._mapping  # type: ignore[attr-defined]
-
-
-def test_the_top_level_keys_are_those_the_installed_deepspeed_asks_for() -> None:
-    log: set[str] = set()
-    DeepSpeedConfig(Asked({"train_batch_size": 2, "train_micro_batch_size_per_gpu": 1}, log), mpu=Ranks(2))
-
-    assert log - REMOVED_KEYS == TOP_LEVEL_KEYS - set(READ_ELSEWHERE)
-
-
-@pytest.mark.parametrize("key", READ_ELSEWHERE)
-def test_keys_that_are_read_elsewhere_are_read_there(key: str) -> None:
-    import deepspeed
-
-    assert f'config["{key}"]' in Path(deepspeed.__file__).read_text()
-
-
-def test_the_removed_keys_are_those_the_installed_deepspeed_refuses() -> None:
-    assert set(deepspeed_config._REMOVED_TOP_LEVEL_CONFIG_KEYS) == REMOVED_KEYS
-
-
-@pytest.mark.parametrize("key", sorted(REMOVED_KEYS))
-def test_a_removed_key_is_refused_even_when_it_switches_something_off(key: str) -> None:
-    values = {"train_batch_size": 1, key: {"enabled": False}}
-
-    with pytest.raises(deepspeed_config.DeepSpeedConfigError):
-        DeepSpeedConfig(values, mpu=Ranks(1))
-
-
-def test_deepspeed_ignores_an_unknown_key_as_our_rule_says() -> None:
-    config = DeepSpeedConfig({"train_batch_size": 1, "gradient_cliping": 0.3}, mpu=Ranks(1))
-
-    assert config.gradient_clipping == 1.0

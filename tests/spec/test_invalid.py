@@ -172,7 +172,7 @@ def test_a_misspelt_key_can_be_fixed(
 
     assert (finding.code, finding.place.key, caret(finding)) == ("ZT005", key, key.rpartition(".")[2])
     assert finding.help == f"did you mean `{near}`?"
-    assert finding.fix == Fix(f"rename to `{near}`", key, near)
+    assert finding.fix == Fix(f"rename to `{near}`", key, near, renames=True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from zerotrain.check.case import Case
 from zerotrain.check.config.case import ConfigCase
@@ -15,19 +16,27 @@ from zerotrain.diagnostic import Diagnostic, Severity
 _RAW = "deepspeed"
 
 
-def about_compiled(case: Case) -> Iterator[Diagnostic]:
+def about_compiled(case: Case, is_sound: bool) -> Iterator[Diagnostic]:
     """Yields what DeepSpeed would refuse of the compiled config, and what it would ignore of the spec's own raw keys.
 
-    Each finding names the key of the spec that its value comes from.
+    Each finding names the key of the spec that its value comes from. When the spec is not sound, only its raw keys are
+    looked at: what follows from an error is not said again in DeepSpeed's words.
     """
-    settings = case.compiled.settings()
+    settings, raw = case.compiled.settings(), case.spec.deepspeed
     config = config_case(case)
     for rule in RULES:
         for finding in rule.about_config(config):
-            about = _in_spec(finding, settings)
-            is_raw = (about.place.key or "").startswith(f"{_RAW}.")
-            if finding.severity is Severity.ERROR or is_raw:
-                yield about
+            if _stands_in(raw, finding.place.key or "") or (is_sound and finding.severity is Severity.ERROR):
+                yield _in_spec(finding, settings)
+
+
+def _stands_in(raw: Mapping[str, Any], key: str) -> bool:
+    inside: Any = raw
+    for part in key.split("."):
+        if not isinstance(inside, Mapping) or part not in inside:
+            return False
+        inside = inside[part]
+    return True
 
 
 def config_case(case: Case) -> ConfigCase:
@@ -44,8 +53,9 @@ def config_case(case: Case) -> ConfigCase:
 
 
 def _in_spec(finding: Diagnostic, settings: Mapping[str, Setting]) -> Diagnostic:
-    key = finding.place.key or ""
-    return finding.at(replace(finding.place, key=_source(key, settings)))
+    key = _source(finding.place.key or "", settings)
+    fix = finding.fix and replace(finding.fix, key=f"{_RAW}.{finding.fix.key}")
+    return replace(finding, place=replace(finding.place, key=key), fix=fix if key.startswith(f"{_RAW}.") else None)
 
 
 def _source(key: str, settings: Mapping[str, Setting]) -> str:
@@ -53,4 +63,5 @@ def _source(key: str, settings: Mapping[str, Setting]) -> str:
     if key in settings and settings[key].source != ZEROTRAIN:
         return settings[key].source
     inside = (setting.source for path, setting in settings.items() if path.startswith(f"{key}."))
-    return next((source for source in inside if source != ZEROTRAIN), f"{_RAW}.{key}")
+    fields = (source for source in inside if source != ZEROTRAIN and not source.startswith(f"{_RAW}."))
+    return next(fields, f"{_RAW}.{key}")

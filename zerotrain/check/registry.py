@@ -11,6 +11,9 @@ RULES: tuple[Rule, ...] = tuple(
 )
 """All rules and pages."""
 
+CODES = tuple(rule.code for rule in RULES)
+"""The codes alone."""
+
 
 def find_rule(code_or_name: str) -> Rule | None:
     """Returns the rule with a code or a name, in any case, or None."""

@@ -32,11 +32,18 @@ def render_github(findings: Sequence[Diagnostic], color: bool = False) -> str:
     return "".join(_annotation(finding) for finding in findings)
 
 
+def _sarif(findings: Sequence[Diagnostic], color: bool) -> str:
+    from zerotrain.check.sarif import render_sarif
+
+    return render_sarif(findings, color)
+
+
 FORMATS: Mapping[str, Callable[[Sequence[Diagnostic], bool], str]] = {
     "full": render_full,
     "concise": render_concise,
     "json": render_json,
     "github": render_github,
+    "sarif": _sarif,
 }
 
 

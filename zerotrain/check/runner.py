@@ -30,7 +30,7 @@ def check_reading(reading: Reading, surroundings: Surroundings, world_size: int 
     found, firm = list(reading.findings), list(reading.findings)
     if reading.spec is not None:
         case = Case(reading.spec, surroundings, world_size)
-        found += [placed(finding, reading.tree) for finding in _look(case)]
+        found += [placed(finding, reading.tree) for finding in _look(case, reading.is_valid)]
         firm += [placed(finding, reading.tree) for finding in _as_far_as_read(case.refusals())]
     return sorted(suppress(found, reading.tree.lines, CODES, firm), key=position)
 
@@ -44,11 +44,17 @@ def selected(findings: Iterable[Diagnostic], select: Sequence[str], ignore: Sequ
     ]
 
 
-def _look(case: Case) -> list[Diagnostic]:
+def _look(case: Case, is_valid: bool) -> list[Diagnostic]:
     found = [finding for rule in RULES for finding in _as_far_as_read(rule(case))]
     found += _as_far_as_read(case.refusals())
     said = {finding.place.key for finding in found}
-    return found + [finding for finding in _as_far_as_read(about_compiled(case)) if finding.place.key not in said]
+    compiled = about_compiled(case, is_sound=is_valid and not any(map(is_error, found)))
+    return found + [finding for finding in _as_far_as_read(compiled) if finding.place.key not in said]
+
+
+def is_error(finding: Diagnostic) -> bool:
+    """Tells whether a finding is an error."""
+    return finding.severity is Severity.ERROR
 
 
 def _as_far_as_read(findings: Iterator[Diagnostic]) -> Iterator[Diagnostic]:

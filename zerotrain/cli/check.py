@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TextIO
 
 from zerotrain.check.registry import RULES
 from zerotrain.check.render import FORMATS, summary
-from zerotrain.check.runner import check_file, selected
+from zerotrain.check.runner import check_reading, selected
 from zerotrain.cli.arguments import add_world_size, specs_and_overrides
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.hardware.probe import surroundings
+from zerotrain.spec.load import read_spec
+from zerotrain.spec.tree import Tree, parse
 
 _UNREADABLE = ("ZT001", "ZT002")
 
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def add_output(parser: argparse.ArgumentParser) -> None:
     """Adds what is shown and how."""
     parser.add_argument("--format", choices=tuple(FORMATS), default="full", help="how findings are printed")
+    parser.add_argument("--fix", action="store_true", help="change in the files what has one certain remedy")
     for name, what in (("--select", "only codes that begin so"), ("--ignore", "no codes that begin so")):
         parser.add_argument(name, action="extend", type=_codes, default=[], metavar="ZT3", help=what)
 
@@ -39,8 +42,33 @@ def run(given: argparse.Namespace) -> int:
         print("zerotrain check: no SPEC is given, only overrides", file=sys.stderr)
         return 2
     around = surroundings()
-    found = [finding for file in files for finding in check_file(file, around, overrides, given.world_size)]
+
+    def look(file: str) -> tuple[list[Diagnostic], Tree]:
+        reading = read_spec(file, overrides)
+        return check_reading(reading, around, given.world_size), reading.tree
+
+    found = [finding for file in files for finding in looked_at(file, look, given)]
     return report(found, files, given, sys.stdout)
+
+
+def looked_at(
+    file: str,
+    look: Callable[[str], tuple[Sequence[Diagnostic], Tree]],
+    given: argparse.Namespace,
+    read: Callable[[str, str], Tree] = parse,
+) -> Sequence[Diagnostic]:
+    """Returns the findings about a file; with `--fix`, those that remain when it has been fixed.
+
+    `read` reads a text as `look` reads the file.
+    """
+    if not given.fix:
+        return look(file)[0]
+    from zerotrain.check.fix import fix_all
+
+    repair = fix_all(lambda: look(file), lambda found: selected(found, given.select, given.ignore), read)
+    for change in repair.changes:
+        print(f"fixed {change}", file=sys.stderr)
+    return repair.findings
 
 
 def report(found: Sequence[Diagnostic], files: Sequence[str], given: argparse.Namespace, out: TextIO) -> int:

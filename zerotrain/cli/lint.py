@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from zerotrain.check.config.runner import Circumstances, lint_file
+from zerotrain.check.config.runner import Circumstances, lint_tree
 from zerotrain.check.dsschema.schema import NEWEST, versions
 from zerotrain.cli.arguments import add_world_size
-from zerotrain.cli.check import add_output, report
+from zerotrain.cli.check import add_output, looked_at, report
+from zerotrain.diagnostic import Diagnostic
 from zerotrain.hardware.gpus import Gpu, find_gpu
+from zerotrain.spec.hjson import parse_hjson
+from zerotrain.spec.load import read_config
+from zerotrain.spec.tree import Tree, parse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,8 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Prints every finding; returns 1 when one is an error, 2 when a file cannot be read."""
     around = Circumstances(given.reader, given.deepspeed, given.world_size, given.gpu)
-    found = [finding for file in given.files for finding in lint_file(file, around)]
+
+    def look(file: str) -> tuple[list[Diagnostic], Tree]:
+        tree = read_config(file)
+        return lint_tree(tree, around), tree
+
+    found = [finding for file in given.files for finding in looked_at(file, look, given, _parse)]
     return report(found, given.files, given, sys.stdout)
+
+
+def _parse(text: str, file: str) -> Tree:
+    return parse(text, file) if file.endswith((".yaml", ".yml")) else parse_hjson(text, file)
 
 
 def _gpu(name: str) -> Gpu:

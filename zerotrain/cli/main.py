@@ -16,6 +16,8 @@ VERBS = {
     "check": "find what is wrong with specs, before anything starts",
     "lint": "the same for DeepSpeed configs of anyone's",
     "compile": "print the DeepSpeed JSON of a spec",
+    "diff": "compare two specs or DeepSpeed configs, by what differs in effect",
+    "adopt": "write a draft spec from a DeepSpeed or Accelerate config",
     "explain": "tell about a code, or where a compiled value comes from",
     "train": "check, prepare, start and follow a run",
     "resume": "continue a run from its last checkpoint, exactly",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from zerotrain.diagnostic import Diagnostic, Fix, error
 from zerotrain.spec.scalars import scalar
-from zerotrain.spec.suggest import listed, nearest
+from zerotrain.spec.suggest import evident, listed, nearest
 from zerotrain.spec.tree import Path, Tree, dotted
 
 _EXPECTED = {
@@ -136,7 +136,8 @@ def _unknown_key(path: Path, verdict: _Verdict, tree: Tree, model: type[BaseMode
     else:
         help = f"did you mean `{near}`?" if near else f"known keys here: {listed(sorted(known), 'and')}"
     where = f"`{dotted(parent)}`" if parent else "a spec"
-    fix = Fix(f"rename to `{near}`", dotted(path), near) if near else None
+    sure = evident(name, known)
+    fix = Fix(f"rename to `{sure}`", dotted(path), sure, renames=True) if sure else None
     finding = error("ZT005", "unknown-key", f"{where} has no key `{name}`", help=help)
     return _with_fix(finding, fix).at(tree.place(path, on_key=True))
 

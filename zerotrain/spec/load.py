@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from zerotrain.diagnostic import Diagnostic, Place, Severity, error
 from zerotrain.errors import SpecError
+from zerotrain.spec.hjson import parse_hjson
 from zerotrain.spec.invalid import findings as invalid_findings
 from zerotrain.spec.run import SHORT_FORMS, RunSpec
 from zerotrain.spec.suggest import nearest
@@ -71,11 +72,12 @@ def read_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> Reading:
 
 
 def read_config(path: str | FilePath) -> Tree:
-    """Reads a DeepSpeed config in JSON or HJSON; never raises for what is in the file."""
-    text = _text(FilePath(path))
+    """Reads a DeepSpeed config in JSON or HJSON, or YAML by its name; never raises for what is in the file."""
+    is_yaml = FilePath(path).suffix in (".yaml", ".yml")
+    text = _text(FilePath(path), "utf-8-sig" if is_yaml else "utf-8")
     if isinstance(text, Diagnostic):
         return Tree(findings=[text])
-    return parse(text, str(path))
+    return parse(text, str(path)) if is_yaml else parse_hjson(text, str(path))
 
 
 def _validate(tree: Tree) -> Reading:
@@ -124,10 +126,10 @@ def _expand_short_forms(tree: Tree) -> None:
                 tree.marks[section, key] = tree.marks[section,]
 
 
-def _text(path: FilePath) -> str | Diagnostic:
+def _text(path: FilePath, encoding: str = "utf-8-sig") -> str | Diagnostic:
     place = Place(file=str(path))
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return path.read_bytes().decode(encoding)
     except UnicodeDecodeError as broken:
         fact = f"the file is not UTF-8: byte {broken.object[broken.start]:#04x} at offset {broken.start}"
         return error("ZT002", "not-utf8-spec", fact, help="save it as UTF-8").at(place)

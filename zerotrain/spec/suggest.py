@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
@@ -11,6 +11,15 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     words = {candidate.lower(): candidate for candidate in known}
     matches = get_close_matches(word.lower(), words, n=1, cutoff=0.6)
     return words[matches[0]] if matches else None
+
+
+def evident(word: str, known: Iterable[str]) -> str | None:
+    """Returns the known word that `word` can only be a slip for: very like it, and no other nearly as much."""
+    words = {candidate.lower(): candidate for candidate in known}
+    matches = get_close_matches(word.lower(), words, n=2, cutoff=0.8)
+    likeness = [SequenceMatcher(None, match, word.lower()).ratio() for match in matches]
+    is_alone = len(matches) == 1 or (len(matches) == 2 and likeness[0] - likeness[1] > 0.05)
+    return words[matches[0]] if is_alone else None
 
 
 def listed(words: Iterable[str], conjunction: str = "or") -> str:

@@ -13,7 +13,7 @@ from zerotrain.check.config.runner import Circumstances, lint_tree
 from zerotrain.check.dsschema.schema import NEWEST
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.hardware.gpus import find_gpu
-from zerotrain.spec.tree import parse
+from zerotrain.spec.hjson import parse_hjson
 
 
 @pytest.fixture
@@ -30,6 +30,6 @@ def lint() -> Callable[..., list[Diagnostic]]:
     ) -> list[Diagnostic]:
         text = config if isinstance(config, str) else json.dumps(config, indent=2)
         around = Circumstances(reader, deepspeed, world_size, find_gpu(gpu) if gpu else None)
-        return lint_tree(parse(text, "ds_config.json"), around)
+        return lint_tree(parse_hjson(text, "ds_config.json"), around)
 
     return run

@@ -58,7 +58,7 @@ def test_zt022_a_key_that_the_architecture_does_not_have(one: One, findings: Fin
         "model.config.hidden_sise",
         "`llama` has no config key `hidden_sise`",
     )
-    assert finding.fix == Fix("rename to `hidden_size`", "model.config.hidden_sise", "hidden_size")
+    assert finding.fix == Fix("rename to `hidden_size`", "model.config.hidden_sise", "hidden_size", renames=True)
     assert one(model=llama(", zzz: 4")).help == "`llama` would ignore it; remove it"
     assert findings(model=llama(", rms_norm_eps: 1e-5")) == []
 

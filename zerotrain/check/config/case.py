@@ -15,6 +15,9 @@ Reader = Literal["raw", "hf", "accelerate"]
 
 AUTO = "auto"
 
+_YES = frozenset({"1", "on", "t", "true", "y", "yes"})
+_OLD_NAMES = {"offload_optimizer": "cpu_offload", "offload_param": "cpu_offload_param"}
+
 
 @dataclass(frozen=True)
 class ConfigCase:
@@ -72,8 +75,16 @@ class ConfigCase:
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def on(self, path: str) -> bool:
-        """Tells whether a switch is on: `fp16.enabled`."""
-        return self.value(path) is True
+        """Tells whether a switch is on: `fp16.enabled`.
+
+        Strict sections read `1` and `"yes"` as true (pydantic); elsewhere Python's own truth counts. `auto` is off.
+        """
+        section, value = self.schema.section(path.rpartition(".")[0]), self.value(path)
+        if value == AUTO:
+            return False
+        if section is None or not section.strict:
+            return bool(value)
+        return value.lower() in _YES if isinstance(value, str) else isinstance(value, bool | int | float) and value == 1
 
     @property
     def stage(self) -> int:
@@ -81,12 +92,15 @@ class ConfigCase:
         if self.get("zero_optimization") is True:  # the form of DeepSpeed 0.2, still read
             return 1
         stage = self.value("zero_optimization.stage")
-        return int(stage) if str(stage) in ("0", "1", "2", "3") and not isinstance(stage, bool) else 0
+        number = int(stage) if isinstance(stage, str) and stage in ("0", "1", "2", "3") else stage
+        return int(number) if isinstance(number, int | float) and number in (0, 1, 2, 3) else 0
 
     def device(self, which: str) -> str | None:
-        """Returns `cpu` or `nvme` when `offload_optimizer` or `offload_param` is on, else None."""
+        """Returns `cpu` or `nvme` when `offload_optimizer` or `offload_param` is on, under its old name too."""
         device = self.value(f"zero_optimization.{which}.device")
-        return device if device in ("cpu", "nvme") else None
+        if isinstance(device, str) and device in ("cpu", "nvme"):
+            return device
+        return "cpu" if self.on(f"zero_optimization.{_OLD_NAMES[which]}") else None
 
     @property
     def optimizer(self) -> str | None:

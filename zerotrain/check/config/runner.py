@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zerotrain.check.config.case import AUTO, ConfigCase, Reader
+from zerotrain.check.config.frameworks import HF_TRAINER_FILLS
 from zerotrain.check.dsschema.schema import NEWEST, schema_of
 from zerotrain.check.registry import CODES, RULES
 from zerotrain.check.runner import placed, position
 from zerotrain.check.suppress import suppress
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.hardware.gpus import Gpu
+from zerotrain.spec.hjson import as_json
 from zerotrain.spec.load import read_config
 from zerotrain.spec.tree import Tree
 
@@ -31,16 +33,19 @@ class Circumstances:
 
 def lint_file(path: str | Path, around: Circumstances) -> list[Diagnostic]:
     """Returns every finding about a DeepSpeed config in JSON or HJSON, each at its place, in the order of the file."""
-    tree = read_config(path)
-    return sorted(suppress(lint_tree(tree, around), tree.lines, CODES, tree.findings), key=position)
+    return lint_tree(read_config(path), around)
 
 
 def lint_tree(tree: Tree, around: Circumstances) -> list[Diagnostic]:
     """Returns every finding about a config that was read, however badly."""
+    reader = around.reader or guessed_reader(tree.data)
+    if reader != "raw":
+        tree = as_json(tree)
     found: Sequence[Diagnostic] = list(tree.findings)
     if isinstance(tree.data, Mapping):
-        found = [*found, *(placed(finding, tree) for finding in look(case_of(tree.data, around)))]
-    return sorted(found, key=position)
+        case = case_of(tree.data, replace(around, reader=reader))
+        found = [*found, *(placed(finding, tree) for finding in look(case))]
+    return sorted(suppress(found, tree.lines, CODES, tree.findings), key=position)
 
 
 def case_of(config: Mapping[str, object], around: Circumstances) -> ConfigCase:
@@ -50,9 +55,10 @@ def case_of(config: Mapping[str, object], around: Circumstances) -> ConfigCase:
     return ConfigCase(config, reader, around.world_size, around.gpu, around.gpus_per_node, schema)
 
 
-def guessed_reader(config: Mapping[str, object]) -> Reader:
-    """Returns `hf` for a config with an `auto` in it, which only frameworks fill, else `raw`."""
-    return "hf" if any(value == AUTO for _, value in ConfigCase(config).leaves()) else "raw"
+def guessed_reader(config: object) -> Reader:
+    """Returns `hf` for a config with an `auto` that HF Trainer fills, else `raw`."""
+    leaves = ConfigCase(config).leaves() if isinstance(config, Mapping) else ()
+    return "hf" if any(value == AUTO and path in HF_TRAINER_FILLS for path, value in leaves) else "raw"
 
 
 def look(case: ConfigCase) -> Iterator[Diagnostic]:

@@ -20,17 +20,25 @@ class Key:
     """One key DeepSpeed reads."""
 
     kinds: tuple[Kind, ...] = ()
-    """Kinds of value it takes; empty when DeepSpeed does not look."""
+    """Kinds of value it is for; empty when any will do.
+
+    A strict section also converts: the text of a number or of a switch, a whole float for an int, a switch for a
+    number, 0 or 1 for a switch; never to text. A section that is not strict does not look at the kind.
+    """
     default: Any = None
     """Value of a config without the key; None when there is none."""
     choices: tuple[Any, ...] = ()
-    """The only values it takes; empty when any will do."""
+    """The only values it takes, beside null when that is among its kinds; empty when any will do."""
+    any_case: bool = False
+    """Choices may be spelled in capitals, small letters or both."""
     minimum: float | None = None
     """Smallest value."""
     above: float | None = None
     """Values must be greater than this."""
     maximum: float | None = None
     """Largest value."""
+    below: float | None = None
+    """Values must be smaller than this."""
     aliases: tuple[str, ...] = ()
     """Other spellings that are read."""
     deprecated: str | None = None
@@ -57,6 +65,8 @@ class Signature:
     required: tuple[str, ...] = ()
     drops_unknown: bool = False
     """Unknown parameters are ignored instead of refused."""
+    torch_only: tuple[str, ...] = ()
+    """Further parameters that are taken when the parameter `torch_adam` is true."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Schema:
 
     version: str
     sections: Mapping[str, Section]
-    """By dotted path; the empty path is the top level."""
+    """By dotted path, in which `*` stands for any one name; the empty path is the top level."""
     removed: Mapping[str, str]
     """Dotted path of every key this version refuses because it once had it, with what to do instead."""
     optimizers: Mapping[str, Signature]
@@ -75,15 +85,22 @@ class Schema:
 
     def section(self, path: str) -> Section | None:
         """Returns the section at a dotted path, or None when there is none."""
-        return self.sections.get(path)
+        return self.sections.get(path) or next(
+            (section for pattern, section in self.sections.items() if "*" in pattern and _fits(path, pattern)), None
+        )
 
     def key(self, path: str) -> Key | None:
         """Returns the key at a dotted path, an alias too, or None when DeepSpeed does not read it."""
         parent, _, name = path.rpartition(".")
-        section = self.sections.get(parent)
+        section = self.section(parent)
         if section is None:
             return None
         return section.keys.get(name) or next((key for key in section.keys.values() if name in key.aliases), None)
+
+
+def _fits(path: str, pattern: str) -> bool:
+    parts, wanted = path.split("."), pattern.split(".")
+    return len(parts) == len(wanted) and all(want in ("*", part) for part, want in zip(parts, wanted, strict=True))
 
 
 NEWEST = "0.19.8"
@@ -125,7 +142,12 @@ def _section(entry: Mapping[str, Any]) -> Section:
 
 
 def _signature(entry: Mapping[str, Any]) -> Signature:
-    return Signature(entry["params"], tuple(entry.get("required", ())), entry.get("drops_unknown", False))
+    return Signature(
+        entry["params"],
+        tuple(entry.get("required", ())),
+        entry.get("drops_unknown", False),
+        tuple(entry.get("torch_only", ())),
+    )
 
 
 def _frozen(value: Any) -> Any:

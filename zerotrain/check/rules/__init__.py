@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, launch, parallel, precision, reading, runs, versions, zero
+from zerotrain.check.rules import batch, data, launch, parallel, precision, reading, runs, zero
 
 TABLES: tuple[tuple[Rule, ...], ...] = (
     reading.RULES,
@@ -14,5 +14,4 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     data.RULES,
     runs.RULES,
     launch.RULES,
-    versions.RULES,
 )

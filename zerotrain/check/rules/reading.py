@@ -8,7 +8,7 @@ from zerotrain.arch.describe import architectures, known_config_keys, shape_prob
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.diagnostic import Diagnostic, Fix
-from zerotrain.spec.suggest import listed, nearest
+from zerotrain.spec.suggest import evident, listed, nearest
 
 _READING = "reading a spec"
 
@@ -172,7 +172,8 @@ def unknown_model_key(case: Case) -> Iterator[Diagnostic]:
         if key not in known:
             near = _other_name(key, known) or nearest(key, known)
             help = f"did you mean `{near}`?" if near else f"`{name}` would ignore it; remove it"
-            fix = Fix(f"rename to `{near}`", f"model.config.{key}", near) if near else None
+            sure = _other_name(key, known) or evident(key, known)
+            fix = Fix(f"rename to `{sure}`", f"model.config.{key}", sure, renames=True) if sure else None
             yield case.wrong_key(f"model.config.{key}", f"`{name}` has no config key `{key}`", help=help, fix=fix)
 
 
@@ -221,6 +222,123 @@ def impossible_model(case: Case) -> Iterator[Diagnostic]:
         yield case.error(f"model.config.{problem.key}", problem.message, help=problem.help)
 
 
+_READING_CONFIG = "reading a DeepSpeed config"
+
+
+@reported_by(_READING_CONFIG, "ZT030", "invalid-json")
+def invalid_json() -> None:
+    """Who reads the DeepSpeed config cannot read it.
+
+    Why: DeepSpeed reads HJSON, HF Trainer and Accelerate read JSON; training ends before it starts.
+    Wrong: `{"zero_optimization": {"stage": 2}`
+    Right: `{"zero_optimization": {"stage": 2}}`
+    """
+
+
+@reported_by(_READING_CONFIG, "ZT031", "only-hjson")
+def only_hjson() -> None:
+    """The DeepSpeed config is HJSON, and who reads it reads only JSON.
+
+    Why: DeepSpeed reads comments, trailing commas and keys without quotes when it is given the file. HF Trainer and
+    Accelerate read the file themselves, with `json.load`, which refuses all of them.
+    Wrong: `{"bf16": {"enabled": true},}` for HF Trainer
+    Right: `{"bf16": {"enabled": true}}`
+    """
+
+
+@reported_by(_READING_CONFIG, "ZT032", "python-literal")
+def python_literal() -> None:
+    """A DeepSpeed config has a constant as Python writes it.
+
+    Why: HJSON reads `True` and all that follows on its line as text. `False` at the end of a line is text too, and
+    text counts as true where DeepSpeed only asks whether there is something.
+    Wrong: `{"prescale_gradients": False}`
+    Right: `{"prescale_gradients": false}`
+    """
+
+
+@reported_by(_READING_CONFIG, "ZT033", "malformed-number")
+def malformed_number() -> None:
+    """A number in a DeepSpeed config is written as JSON does not write numbers.
+
+    Why: HJSON reads it, and all that follows on its line, as text; `json.load` refuses it.
+    Wrong: `{"gradient_clipping": .5}`
+    Right: `{"gradient_clipping": 0.5}`
+    """
+
+
+@reported_by(_READING_CONFIG, "ZT034", "not-a-number")
+def not_a_number() -> None:
+    """A number in a DeepSpeed config is `NaN`, `Infinity` or too great.
+
+    Why: DeepSpeed's own reader takes `NaN` and `Infinity` for text and fails on `1e400`; `json.load` makes numbers of
+    them that no setting is meant to have.
+    Wrong: `{"gradient_clipping": Infinity}`
+    Right: `{"gradient_clipping": 1.0}`
+    """
+
+
+@reported_by(_READING_CONFIG, "ZT035", "not-a-config")
+def not_a_config() -> None:
+    """The file is empty, or holds something else than a DeepSpeed config.
+
+    Why: a DeepSpeed config is a mapping of keys to values; DeepSpeed fails on anything else.
+    Wrong: `ds_config = {"train_batch_size": 8}` in a Python file
+    Right: `{"train_batch_size": 8}` in a JSON file
+    """
+
+
+@reported_by(_READING_CONFIG, "ZT036", "text-to-line-end")
+def text_to_line_end() -> None:
+    """Text without quotes takes in the comma, comment or bracket after it.
+
+    Why: in HJSON such text ends only where its line ends.
+    Wrong: `type: AdamW,`
+    Right: `"type": "AdamW",`
+    """
+
+
+@reported_by(_READING_CONFIG, "ZT037", "odd-key")
+def odd_key() -> None:
+    """The name of a key contains quotes or other signs that were hardly meant as a part of it.
+
+    Why: HJSON takes everything before the colon as the name: typographic quotes too, and spaces that do not break.
+    DeepSpeed does not know such a key.
+    Wrong: `{“stage”: 2}`
+    Right: `{"stage": 2}`
+    """
+
+
+@reported_by("ignore comments", "ZT040", "unused-ignore")
+def unused_ignore() -> None:
+    """A comment silences a finding that is not there.
+
+    Why: it would silence the finding on the day it is true again; and whoever reads it looks for a fault in vain.
+    Wrong: `stage: 3  # zerotrain: ignore[ZT304]` where ZT304 has nothing to say
+    Right: `stage: 3`
+    """
+
+
+@reported_by("ignore comments", "ZT041", "unknown-ignored-code")
+def unknown_ignored_code() -> None:
+    """A comment silences a code that does not exist.
+
+    Why: a misspelt code silences nothing.
+    Wrong: `device: nvme  # zerotrain: ignore[ZT3O4]`
+    Right: `device: nvme  # zerotrain: ignore[ZT304]`
+    """
+
+
+@reported_by("`--fix`", "ZT042", "unfixable-file")
+def unfixable_file() -> None:
+    """A file that could be fixed cannot be written.
+
+    Why: `--fix` replaces a file as a whole, so it needs the right to write the file and its directory.
+    Wrong: `zerotrain check --fix run.yaml` where `run.yaml` is read-only
+    Right: the same after `chmod u+w run.yaml`
+    """
+
+
 RULES: tuple[Rule, ...] = (
     unreadable_file,
     not_utf8_spec,
@@ -238,4 +356,15 @@ RULES: tuple[Rule, ...] = (
     unknown_model_key,
     unusable_pretrained,
     impossible_model,
+    invalid_json,
+    only_hjson,
+    python_literal,
+    malformed_number,
+    not_a_number,
+    not_a_config,
+    text_to_line_end,
+    odd_key,
+    unused_ignore,
+    unknown_ignored_code,
+    unfixable_file,
 )
