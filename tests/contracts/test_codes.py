@@ -163,6 +163,7 @@ CODES = {
     "ZT423": "conflicting-tensor-parallel-sizes",
     "ZT424": "idle-tensor-parallel",
     "ZT425": "unknown-tensor-parallel-preset",
+    "ZT426": "sequence-ranks-are-no-number",
     "ZT427": "batch-counts-tensor-ranks",
     "ZT428": "full-batch-triple-with-tensor-stage-3",
     "ZT429": "sequence-parallel-size-alone",
@@ -210,8 +211,10 @@ CODES = {
     "ZT722": "mock-checkpoint-writer",
     "ZT723": "checkpoint-writer-without-unit",
     "ZT724": "fast-writer-without-gpu",
+    "ZT725": "tensor-shards-on-the-node",
     "ZT726": "universal-checkpoints-only",
     "ZT727": "datastates-switched-on-by-presence",
+    "ZT728": "pipelined-loading-below-stage-3",
     "ZT801": "no-compiler",
     "ZT802": "missing-packages",
     "ZT803": "engine-differs",
@@ -225,8 +228,10 @@ CODES = {
     "ZT811": "no-hostfile",
     "ZT812": "include-and-exclude",
     "ZT813": "unknown-deepspeed-version",
+    "ZT819": "unknown-compile-pass",
     "ZT820": "idle-activation-checkpointing",
     "ZT821": "contiguous-checkpoints-alone",
+    "ZT822": "hybrid-engine-on-a-processor",
     "ZT823": "monitor-package",
     "ZT824": "breakdown-on",
     "ZT825": "profile-step-never-comes",
@@ -282,6 +287,8 @@ CODES = {
     "ZT948": "overflow-check-moved",
     "ZT949": "clipping-default-moved",
     "ZT950": "tensor-parallel-needs-the-script",
+    "ZT951": "adagrad-cannot-save",
+    "ZT952": "division-by-no-predivision",
 }
 """Written out once more: a code is never used again for something else, and a name is never changed."""
 

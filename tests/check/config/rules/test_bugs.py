@@ -125,3 +125,40 @@ def test_anything_may_stand_there(lint: Lint, anything: object) -> None:
     sections = ("zero_optimization", "compile", "checkpoint", "bf16", "autotuning", "expert_parallel", "flops_profiler")
     for version in ("0.17.6", OLD, NEW):
         lint(dict.fromkeys((*sections, "gradient_accumulation_steps"), anything), deepspeed=version)
+
+
+ADAGRAD = {"train_batch_size": 2, "bf16": {"enabled": True}, "optimizer": {"type": "Adagrad", "params": {"lr": 0.1}}}
+
+
+def test_zt951_an_adagrad_that_cannot_be_saved(lint: Lint) -> None:
+    assert "ZT951" in [finding.code for finding in lint(ADAGRAD)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bf16": {"enabled": False}},
+        {"zero_optimization": {"stage": 1}},
+        {"optimizer": {"type": "SGD", "params": {"lr": 0.1}}},
+    ],
+)
+def test_zt951_others_can_be_saved(lint: Lint, changes: dict[str, Any]) -> None:
+    assert "ZT951" not in [finding.code for finding in lint({**ADAGRAD, **changes})]
+
+
+@pytest.mark.parametrize(
+    ("stage", "more", "is_refused"),
+    [
+        (0, {}, True),
+        (0, {"prescale_gradients": True}, False),
+        (1, {}, False),
+        (1, {"reduce_scatter": False}, True),
+        (3, {"reduce_scatter": False}, False),
+    ],
+)
+def test_zt952_gradients_divided_by_zero(lint: Lint, stage: int, more: dict[str, bool], is_refused: bool) -> None:
+    top = {name: value for name, value in more.items() if name == "prescale_gradients"}
+    zero = {"stage": stage, **{name: value for name, value in more.items() if name not in top}}
+    config = {"train_batch_size": 2, "gradient_predivide_factor": 0, "zero_optimization": zero, **top}
+
+    assert ("ZT952" in [finding.code for finding in lint(config)]) == is_refused

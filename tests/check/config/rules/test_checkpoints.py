@@ -70,3 +70,24 @@ def test_zt727_datastates_that_is_meant(lint: Lint) -> None:
 @pytest.mark.parametrize("anything", [None, [1], "on", 7, {"writer": [1], "parallel_write": "x"}])
 def test_anything_may_stand_there(lint: Lint, anything: object) -> None:
     lint({"checkpoint": anything, "datastates_ckpt": anything}, gpu="cpu")
+
+
+def test_zt725_shards_that_nobody_writes(lint: Lint) -> None:
+    config = {"tensor_parallel": {"autotp_size": 2}, "checkpoint": {"use_node_local_storage": True}}
+
+    assert "ZT725" in [finding.code for finding in lint(config)]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{"tensor_parallel": {"autotp_size": 2}}, {"checkpoint": {"use_node_local_storage": True}}],
+)
+def test_zt725_each_alone_is_fine(lint: Lint, config: dict[str, Any]) -> None:
+    assert "ZT725" not in [finding.code for finding in lint(config)]
+
+
+@pytest.mark.parametrize(("stage", "is_refused"), [(0, False), (1, True), (2, True), (3, False)])
+def test_zt728_loading_is_pipelined_at_stage_3_only(lint: Lint, stage: int, is_refused: bool) -> None:
+    config = {"zero_optimization": {"stage": stage, "pipeline_loading_checkpoint": True}}
+
+    assert ("ZT728" in [finding.code for finding in lint(config)]) == is_refused

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from deepspeed.runtime.config import DeepSpeedConfig
+from pydantic import ValidationError
 
 from zerotrain.diagnostic import Diagnostic, Severity
 
@@ -98,3 +100,18 @@ def test_zt835_options_while_it_is_off(lint: Lint, name: str, value: object) -> 
 @pytest.mark.parametrize("anything", [None, [1], "on", {"deepcompile": True, "passes": 3}, {"passes": [None, {}]}])
 def test_anything_may_stand_there(lint: Lint, anything: object) -> None:
     lint({"compile": anything})
+
+
+def test_zt819_a_pass_that_does_not_exist(lint: Lint) -> None:
+    config = {"train_batch_size": 2, "compile": {"deepcompile": True, "passes": ["z3", "z9"]}}
+
+    assert [finding.code for finding in lint(config)].count("ZT819") == 1
+    with pytest.raises(ValidationError):
+        DeepSpeedConfig(config)
+
+
+def test_zt819_the_passes_there_are(lint: Lint) -> None:
+    config = {"train_batch_size": 2, "compile": {"deepcompile": True, "passes": ["z1", "z3", "autosp", "autotp"]}}
+
+    assert "ZT819" not in [finding.code for finding in lint(config)]
+    assert DeepSpeedConfig(config)

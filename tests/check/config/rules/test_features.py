@@ -121,3 +121,11 @@ def test_anything_may_stand_there(lint: Lint, anything: object) -> None:
         "log_level",
     )
     lint(dict.fromkeys((*sections, "weight_quantization", "wall_clock_breakdown"), anything))
+
+
+def test_zt822_the_hybrid_engine_has_no_kernels_for_processors(lint: Lint) -> None:
+    config = {"hybrid_engine": {"enabled": True}}
+
+    assert "ZT822" in [finding.code for finding in lint(config, gpu="cpu")]
+    assert "ZT822" not in [finding.code for finding in lint(config, gpu="H100-SXM")]
+    assert "ZT822" not in [finding.code for finding in lint(config)]

@@ -141,3 +141,15 @@ def test_zt447_stage_3_in_old_versions(lint: Lint) -> None:
     assert only(lint(config, deepspeed="0.18.9"), "ZT447") == [(ERROR, "tensor_parallel.autotp_size")]
     assert only(lint(config), "ZT447") == []
     assert only(lint({**config, "zero_optimization": {"stage": 2}}, deepspeed="0.18.9"), "ZT447") == []
+
+
+@pytest.mark.parametrize("size", [0, -1, None, "2", [2]])
+def test_zt426_a_world_divided_by_no_number(lint: Lint, size: object) -> None:
+    config = {"train_micro_batch_size_per_gpu": 2, "sequence_parallel_size": size}
+
+    assert "ZT426" in [finding.code for finding in lint(config)]
+
+
+@pytest.mark.parametrize("size", [1, 1.0, True])
+def test_zt426_numbers_are_fine(lint: Lint, size: object) -> None:
+    assert "ZT426" not in [finding.code for finding in lint({"train_batch_size": 2, "sequence_parallel_size": size})]

@@ -6,7 +6,9 @@ from zerotrain.check.config.case import ConfigCase
 
 
 def whole(value: object) -> int | None:
-    """Returns a whole number as it is written, or None when the value is none."""
+    """Returns the whole number a value is, `2.0` too, or None."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

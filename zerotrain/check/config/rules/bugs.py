@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from zerotrain.check.config.case import ConfigCase
+from zerotrain.check.config.case import AUTO, ConfigCase
 from zerotrain.check.config.rules.axes import is_read, tensor_ranks
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
@@ -196,6 +196,38 @@ def tensor_parallel_needs_the_script(case: ConfigCase) -> Iterator[Diagnostic]:
         yield case.warning("tensor_parallel.autotp_size", message, help=help)
 
 
+@config_rule("ZT951", "adagrad-cannot-save")
+def adagrad_cannot_save(case: ConfigCase) -> Iterator[Diagnostic]:
+    """No checkpoint of this optimizer can be saved.
+
+    Why: torch's Adagrad makes its states when it is built; at stage 0 DeepSpeed's 16-bit wrapper then gives it other
+    parameters (runtime/fp16/unfused_optimizer.py), and saving stops with a `KeyError` over the old ones.
+    Wrong: `{"bf16": {"enabled": true}, "optimizer": {"type": "Adagrad"}}`
+    Right: `{"bf16": {"enabled": true}, "optimizer": {"type": "Adagrad"}, "zero_optimization": {"stage": 1}}`
+    """
+    in_16_bit, is_offloaded = case.precision in ("bf16", "fp16"), case.device("offload_optimizer") is not None
+    is_settled = case.get("zero_optimization.stage") != AUTO and not case.is_compiled
+    if case.optimizer == "adagrad" and in_16_bit and case.stage == 0 and is_settled and not is_offloaded:
+        message = f"in {case.precision} at stage 0 no checkpoint of Adagrad can be saved"
+        yield case.error("optimizer.type", message, help="use `stage: 1`, or another optimizer")
+
+
+@config_rule("ZT952", "division-by-no-predivision")
+def division_by_no_predivision(case: ConfigCase) -> Iterator[Diagnostic]:
+    """Gradients are divided by 0.
+
+    Why: without `prescale_gradients` DeepSpeed divides by `gradient_predivide_factor` (runtime/engine.py).
+    Wrong: `{"gradient_predivide_factor": 0}`
+    Right: `{"gradient_predivide_factor": 1.0}`
+    """
+    factor, scattered = case.number("gradient_predivide_factor"), case.on("zero_optimization.reduce_scatter")
+    is_read_there = case.stage == 0 or (case.stage in (1, 2) and not scattered)
+    if factor == 0 and is_read_there and not case.on("prescale_gradients"):
+        yield case.error(
+            "gradient_predivide_factor", "gradients are divided by 0", help="remove it; 1.0 is the default"
+        )
+
+
 RULES: tuple[Rule, ...] = (
     gradients_of_zero_2,
     racing_communication,
@@ -208,4 +240,6 @@ RULES: tuple[Rule, ...] = (
     overflow_check_moved,
     clipping_default_moved,
     tensor_parallel_needs_the_script,
+    adagrad_cannot_save,
+    division_by_no_predivision,
 )

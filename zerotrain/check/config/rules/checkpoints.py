@@ -91,10 +91,41 @@ def datastates_switched_on_by_presence(case: ConfigCase) -> Iterator[Diagnostic]
         yield case.ignored_key("datastates_ckpt", message, help="remove it")
 
 
+@config_rule("ZT725", "tensor-shards-on-the-node")
+def tensor_shards_on_the_node(case: ConfigCase) -> Iterator[Diagnostic]:
+    """Only one tensor-parallel shard of each node is saved.
+
+    Why: with `use_node_local_storage` the first rank of a node writes and the others do not (runtime/engine.py), their
+    shards of the layers included. The load then counts too few files.
+    Wrong: `{"tensor_parallel": {"autotp_size": 2}, "checkpoint": {"use_node_local_storage": true}}`
+    Right: `{"tensor_parallel": {"autotp_size": 2}}`, and checkpoints on storage that all nodes share
+    """
+    key = "checkpoint.use_node_local_storage"
+    if case.get(key) is True and tensor_ranks(case) > 1 and is_read(case, "tensor_parallel.preset_model"):
+        message = f"with `autotp_size` {tensor_ranks(case)} one shard of each node is saved, and the others are lost"
+        yield case.error(key, message, help="remove it, and save to storage that all nodes share")
+
+
+@config_rule("ZT728", "pipelined-loading-below-stage-3")
+def pipelined_loading_below_stage_3(case: ConfigCase) -> Iterator[Diagnostic]:
+    """Checkpoints cannot be loaded again.
+
+    Why: `pipeline_loading_checkpoint` is for stage 3; at stages 1 and 2 every load stops with an assertion.
+    Wrong: `{"zero_optimization": {"stage": 2, "pipeline_loading_checkpoint": true}}`
+    Right: `{"zero_optimization": {"stage": 2}}`
+    """
+    key = "zero_optimization.pipeline_loading_checkpoint"
+    if case.stage in (1, 2) and case.on(key) and is_read(case, key):
+        message = f"at stage {case.stage} a checkpoint cannot be loaded with `pipeline_loading_checkpoint`"
+        yield case.error(key, message, help="remove it")
+
+
 RULES: tuple[Rule, ...] = (
     mock_checkpoint_writer,
     checkpoint_writer_without_unit,
     fast_writer_without_gpu,
     universal_checkpoints_only,
     datastates_switched_on_by_presence,
+    tensor_shards_on_the_node,
+    pipelined_loading_below_stage_3,
 )

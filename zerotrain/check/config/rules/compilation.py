@@ -6,12 +6,17 @@ Nothing of it counts before the script calls `engine.compile()`, where most of t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 from zerotrain.check.config.case import ConfigCase
 from zerotrain.check.config.rules.axes import is_read, sequence_ranks, tensor_ranks
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
+from zerotrain.spec.suggest import listed
+
+PASSES = ("z1", "z3", "autosp", "autotp")
+"""Passes of DeepCompile; compile/config.py."""
 
 DEEPCOMPILE_SWITCHES = (
     "free_activation",
@@ -141,10 +146,26 @@ def idle_compile_options(case: ConfigCase) -> Iterator[Diagnostic]:
             yield case.ignored_key(f"compile.{name}", message, help="add `deepcompile: true`, or remove it")
 
 
+@config_rule("ZT819", "unknown-compile-pass")
+def unknown_compile_pass(case: ConfigCase) -> Iterator[Diagnostic]:
+    """A pass of DeepCompile does not exist.
+
+    Why: the section is read by a model that knows the passes by name (compile/config.py).
+    Wrong: `{"compile": {"passes": ["zero3"]}}`
+    Right: `{"compile": {"passes": ["z3"]}}`
+    """
+    passes = case.get("compile.passes")
+    for name in passes if isinstance(passes, list) and is_read(case, "compile.passes") else ():
+        if name not in PASSES:
+            message = f"there is no pass {json.dumps(name)[:40]}"
+            yield case.error("compile.passes", message, help=f"use some of {listed(PASSES, 'and')}")
+
+
 RULES: tuple[Rule, ...] = (
     compile_must_be_called,
     deepcompile_falls_back,
     compile_options_do_not_combine,
     compile_around_experts,
     idle_compile_options,
+    unknown_compile_pass,
 )

@@ -191,6 +191,18 @@ def hybrid_engine_graphs(case: ConfigCase) -> Iterator[Diagnostic]:
         yield case.warning("hybrid_engine.enable_cuda_graph", message, help="remove one of the two")
 
 
+@config_rule("ZT822", "hybrid-engine-on-a-processor")
+def hybrid_engine_on_a_processor(case: ConfigCase) -> Iterator[Diagnostic]:
+    """The hybrid engine is asked of ranks without accelerators.
+
+    Why: `deepspeed.initialize` loads its inference kernels, which exist for accelerators only, and stops.
+    Wrong: `{"hybrid_engine": {"enabled": true}}` on a CPU
+    Right: no `hybrid_engine`
+    """
+    if case.gpu is not None and case.gpu.host and case.on("hybrid_engine.enabled"):
+        yield case.error("hybrid_engine.enabled", "the hybrid engine has no kernels for a CPU", help="remove it")
+
+
 RULES: tuple[Rule, ...] = (
     idle_activation_checkpointing,
     contiguous_checkpoints_alone,
@@ -202,4 +214,5 @@ RULES: tuple[Rule, ...] = (
     aio_number,
     weight_quantization_in_training,
     hybrid_engine_graphs,
+    hybrid_engine_on_a_processor,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 
 from zerotrain.check.config.case import ConfigCase
@@ -26,6 +27,21 @@ def tensor_ranks_do_not_divide(case: ConfigCase) -> Iterator[Diagnostic]:
     if world and world % size:
         message = f"`autotp_size` of {size} does not divide the {world} ranks"
         yield case.error("tensor_parallel.autotp_size", message, help=f"choose one of {divisors(world)}")
+
+
+@config_rule("ZT426", "sequence-ranks-are-no-number")
+def sequence_ranks_are_no_number(case: ConfigCase) -> Iterator[Diagnostic]:
+    """The ranks that share a sequence are not a positive number.
+
+    Why: while it reads the config DeepSpeed divides the world size by `sequence_parallel_size`.
+    Wrong: `{"sequence_parallel_size": 0}`
+    Right: `{"sequence_parallel_size": 1}`
+    """
+    size = case.get("sequence_parallel_size")
+    is_number = isinstance(size, int | float) and size > 0
+    if case.has("sequence_parallel_size") and not is_number and not case.has("data_parallel_size"):
+        message = f"DeepSpeed divides the ranks by `sequence_parallel_size`, which is {json.dumps(size)[:40]}"
+        yield case.error("sequence_parallel_size", message, help="write a positive whole number, or remove it")
 
 
 @config_rule("ZT421", "tensor-parallel-size-is-no-size")
@@ -259,6 +275,7 @@ def tensor_parallel_at_stage_3(case: ConfigCase) -> Iterator[Diagnostic]:
 RULES: tuple[Rule, ...] = (
     tensor_ranks_do_not_divide,
     tensor_parallel_size_is_no_size,
+    sequence_ranks_are_no_number,
     negative_tensor_parallel_size,
     conflicting_tensor_parallel_sizes,
     idle_tensor_parallel,
