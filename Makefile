@@ -5,7 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
-.PHONY: train test test-slow lint generate generate-check bench clean
+SEED ?= 1
+CASES ?= 1000
+
+.PHONY: train test test-slow truth lint generate generate-check bench clean
 
 train: $(VENV)/.train  ## install, then train the quickstart
 	$(BIN)/zerotrain train examples/quickstart.yaml --fresh
@@ -15,6 +18,9 @@ test: $(VENV)/.dev  ## the whole suite, without the slow sweeps
 
 test-slow: $(VENV)/.dev  ## the slow sweeps
 	$(BIN)/pytest -m slow -n 2
+
+truth: $(VENV)/.dev  ## does lint say what DeepSpeed does? `make truth SEED=7 CASES=250`
+	$(BIN)/python benchmarks/truth.py --seed $(SEED) --cases $(CASES)
 
 lint: $(VENV)/.dev  ## style, types, and who may import whom
 	$(BIN)/ruff check .

@@ -150,6 +150,13 @@ def test_zt426_a_world_divided_by_no_number(lint: Lint, size: object) -> None:
     assert "ZT426" in [finding.code for finding in lint(config)]
 
 
+@pytest.mark.parametrize("size", ["1", "auto", 0])
+def test_zt426_a_mesh_of_no_number(lint: Lint, size: object) -> None:
+    config = {"train_micro_batch_size_per_gpu": 2, "sequence_parallel_size": 2, "data_parallel_size": size}
+
+    assert "data_parallel_size" in [finding.place.key for finding in lint(config) if finding.code == "ZT426"]
+
+
 @pytest.mark.parametrize("size", [1, 1.0, True])
 def test_zt426_numbers_are_fine(lint: Lint, size: object) -> None:
     assert "ZT426" not in [finding.code for finding in lint({"train_batch_size": 2, "sequence_parallel_size": size})]

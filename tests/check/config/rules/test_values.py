@@ -296,3 +296,12 @@ def test_zt939_one_finding_for_all_placeholders_of_a_template(lint: Lint, placeh
 )
 def test_zt939_does_not_take_words_for_placeholders(lint: Lint, path: str, value: str) -> None:
     assert "ZT939" not in {finding.code for finding in lint(config(path, value))}
+
+
+@pytest.mark.parametrize(
+    ("section", "params"), [("optimizer", [1]), ("optimizer", "x"), ("scheduler", []), ("scheduler", 5)]
+)
+def test_zt934_parameters_that_are_no_mapping(lint: Lint, section: str, params: object) -> None:
+    found = lint({"train_batch_size": 2, section: {"type": "Adam", "params": params}})
+
+    assert f"{section}.params" in [finding.place.key for finding in found if finding.code == "ZT934"]

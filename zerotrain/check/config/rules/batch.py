@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 from zerotrain.check.config.case import AUTO, ConfigCase
 from zerotrain.check.config.rules.axes import sequence_ranks, whole
@@ -23,7 +24,7 @@ class Batch:
     micro: int | None
     steps: int | None
 
-    def fits(self, ranks: int) -> bool:
+    def fits(self, ranks: int | Fraction) -> bool:
         """Tells whether DeepSpeed finds whole sizes for a number of data-parallel ranks."""
         if self.train is None:
             return True
@@ -45,12 +46,15 @@ def batch_of(case: ConfigCase) -> Batch | None:
     return Batch(*sizes)
 
 
-def data_ranks(case: ConfigCase) -> int | None:
-    """Returns the ranks the batch arithmetic counts, or None when nobody knows."""
+def data_ranks(case: ConfigCase) -> Fraction | None:
+    """Returns the ranks the batch arithmetic counts, or None when nobody knows.
+
+    DeepSpeed divides the world by `sequence_parallel_size` without asking whether that leaves a whole number.
+    """
     if not case.world_size or case.is_compiled:
         return None
     size = sequence_ranks(case) if case.has("data_parallel_size") else whole(case.get("sequence_parallel_size")) or 1
-    return None if size < 1 or case.world_size % size else case.world_size // size
+    return None if size < 1 else Fraction(case.world_size, size)
 
 
 def _is_whole_float(value: object) -> bool:

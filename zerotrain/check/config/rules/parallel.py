@@ -31,17 +31,20 @@ def tensor_ranks_do_not_divide(case: ConfigCase) -> Iterator[Diagnostic]:
 
 @config_rule("ZT426", "sequence-ranks-are-no-number")
 def sequence_ranks_are_no_number(case: ConfigCase) -> Iterator[Diagnostic]:
-    """The ranks that share a sequence are not a positive number.
+    """The ranks of a sequence, or of a mesh with them, are not a positive number.
 
-    Why: while it reads the config DeepSpeed divides the world size by `sequence_parallel_size`.
+    Why: while it reads the config DeepSpeed divides the world size by `sequence_parallel_size`; with
+    `data_parallel_size` beside it, it builds a mesh of both.
     Wrong: `{"sequence_parallel_size": 0}`
     Right: `{"sequence_parallel_size": 1}`
     """
-    size = case.get("sequence_parallel_size")
-    is_number = isinstance(size, int | float) and size > 0
-    if case.has("sequence_parallel_size") and not is_number and not case.has("data_parallel_size"):
-        message = f"DeepSpeed divides the ranks by `sequence_parallel_size`, which is {json.dumps(size)[:40]}"
-        yield case.error("sequence_parallel_size", message, help="write a positive whole number, or remove it")
+    if not case.has("sequence_parallel_size"):
+        return
+    for key in ("sequence_parallel_size", "data_parallel_size"):
+        size = case.get(key)
+        if case.has(key) and not (isinstance(size, int | float) and size > 0):
+            message = f"DeepSpeed divides the ranks by `{key}`, which is {json.dumps(size)[:40]}"
+            yield case.error(key, message, help="write a positive whole number, or remove it")
 
 
 @config_rule("ZT421", "tensor-parallel-size-is-no-size")

@@ -147,6 +147,7 @@ def not_a_section(case: ConfigCase) -> Iterator[Diagnostic]:
         path = joined(entry.parent, entry.name)
         opened = entry.key is not None and entry.key.section and not path.startswith(_OPENED_LATER)
         opened = opened or (path == "optimizer.params" and bool(entry.value))
+        opened = opened or (path == "scheduler.params" and entry.value is not None)
         if opened and not isinstance(entry.value, Mapping) and not _is_read(entry):
             has_switch = isinstance(entry.value, bool) and case.schema.key(f"{path}.enabled") is not None
             help = f'write `{{"enabled": {text(entry.value)}}}`' if has_switch else "write `{…}`, or remove it"
