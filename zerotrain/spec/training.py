@@ -87,7 +87,7 @@ class LionSpec(_Optimizer):
 
 
 class LambSpec(_Optimizer):
-    """Lamb; CUDA only, and DeepSpeed asks for fp16 with a dynamic loss scale."""
+    """Lamb; CUDA only, and a loss scale must be dynamic."""
 
     type: Literal["lamb"]
     betas: tuple[Beta, Beta] = (0.9, 0.999)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from zerotrain.check.dsschema.schema import NEWEST, schema_of
 from zerotrain.check.registry import CODES, RULES
 from zerotrain.check.runner import placed, position
 from zerotrain.check.suppress import suppress
-from zerotrain.diagnostic import Diagnostic
+from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.hardware.gpus import Gpu
 from zerotrain.spec.hjson import as_json
 from zerotrain.spec.load import read_config
@@ -61,7 +61,8 @@ def guessed_reader(config: object) -> Reader:
     return "hf" if any(value == AUTO and path in HF_TRAINER_FILLS for path, value in leaves) else "raw"
 
 
-def look(case: ConfigCase) -> Iterator[Diagnostic]:
-    """Yields what all rules find, without places."""
-    for rule in RULES:
-        yield from rule.about_config(case)
+def look(case: ConfigCase) -> list[Diagnostic]:
+    """Returns what all rules find, without places; of a key that is refused, only that."""
+    found = [finding for rule in RULES for finding in rule.about_config(case)]
+    refused = {finding.place.key for finding in found if finding.severity is Severity.ERROR}
+    return [finding for finding in found if finding.severity is Severity.ERROR or finding.place.key not in refused]

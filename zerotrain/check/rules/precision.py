@@ -26,15 +26,15 @@ def unsupported_fp16(case: Case) -> Iterator[Diagnostic]:
 
 @rule("ZT202", "unsupported-bf16")
 def unsupported_bf16(case: Case) -> Iterator[Diagnostic]:
-    """The hardware cannot train in bf16.
+    """The hardware has no units for bf16.
 
-    Why: GPUs before Ampere have no bf16 units; DeepSpeed refuses, or it is emulated and slow.
+    Why: GPUs before Ampere emulate bf16, and DeepSpeed takes that for support: training runs, but slowly.
     Wrong: `precision: bf16` with `hardware: {gpu: V100-SXM-32}`
     Right: `precision: fp16`
     """
     if case.spec.precision.dtype in ("bf16", "autocast-bf16") and case.gpu is not None and not case.gpu.bf16:
-        message = f"`{case.gpu.name}` has no bf16"
-        yield case.error("precision", message, help="use `fp16` or `fp32`")
+        message = f"`{case.gpu.name}` has no units for bf16, and emulates it"
+        yield case.warning("precision", message, help="use `fp16` or `fp32`")
 
 
 @rule("ZT203", "mixed-accumulation-at-stage-0")

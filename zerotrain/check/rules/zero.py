@@ -102,17 +102,16 @@ def cuda_only_optimizer(case: Case) -> Iterator[Diagnostic]:
 
 @rule("ZT307", "lamb-without-loss-scale")
 def lamb_without_loss_scale(case: Case) -> Iterator[Diagnostic]:
-    """Lamb is to train without a dynamic loss scale.
+    """Lamb is to train with a loss scale that stays the same.
 
-    Why: DeepSpeed asserts one for Lamb, which only fp16 has.
-    Wrong: `{optimizer: {type: lamb}, precision: bf16}`
+    Why: DeepSpeed asserts a dynamic one for Lamb (runtime/engine.py).
+    Wrong: `{optimizer: {type: lamb}, precision: {dtype: fp16, loss_scale: 1024}}`
     Right: `{optimizer: {type: lamb}, precision: fp16}`
     """
-    precision = case.spec.precision
-    dynamic = precision.loss_scale is None or isinstance(precision.loss_scale, LossScaleSpec)
-    if case.spec.optimizer.type == "lamb" and not (precision.dtype == "fp16" and dynamic):
-        message = "`lamb` needs fp16 with a dynamic loss scale"
-        yield case.error("optimizer.type", message, help="use `precision: fp16`, or `adamw`")
+    scale = case.spec.precision.loss_scale
+    if case.spec.optimizer.type == "lamb" and scale is not None and not isinstance(scale, LossScaleSpec):
+        message = f"`lamb` needs a dynamic loss scale, not {scale:g}"
+        yield case.error("precision.loss_scale", message, help="remove `loss_scale`, or use `adamw`")
 
 
 @rule("ZT308", "ignored-checkpointing-option")
