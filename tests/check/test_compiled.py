@@ -17,8 +17,8 @@ ZERO = "deepspeed.zero_optimization"
 @pytest.mark.parametrize(
     ("raw", "code", "severity", "key"),
     [
-        ("{memory_brakdown: true}", "ZT901", Severity.WARNING, "deepspeed.memory_brakdown"),
-        ("{aio: {blok_size: 5}}", "ZT901", Severity.WARNING, "deepspeed.aio.blok_size"),
+        ("{memory_brakdown: true}", "ZT909", Severity.ERROR, "deepspeed.memory_brakdown"),
+        ("{aio: {blok_size: 5}}", "ZT909", Severity.ERROR, "deepspeed.aio.blok_size"),
         ("{elasticity: {enabled: false}}", "ZT902", Severity.ERROR, "deepspeed.elasticity"),
         ("{zero_optimization: {zeropp_loco_param: 1}}", "ZT902", Severity.ERROR, f"{ZERO}.zeropp_loco_param"),
         ("{comms_logger: {a: 1}}", "ZT904", Severity.ERROR, "deepspeed.comms_logger.a"),

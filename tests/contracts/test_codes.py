@@ -257,6 +257,7 @@ CODES = {
     "ZT906": "framework-key",
     "ZT907": "nested-config",
     "ZT908": "foreign-config",
+    "ZT909": "unread-raw-key",
     "ZT910": "deprecated-deepspeed-key",
     "ZT911": "deprecated-and-new-key",
     "ZT912": "key-under-two-names",

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from zerotrain.check.config.case import ConfigCase
+from zerotrain.check.config.runner import look
 from zerotrain.check.dsschema.schema import schema_of
 from zerotrain.diagnostic import Diagnostic, Fix, Severity
 
@@ -376,3 +378,11 @@ def test_no_rule_stumbles_over_junk(lint: Lint, junk: object) -> None:
         for name in section.keys:
             if "*" not in path:
                 lint(config(f"{path}.{name}".removeprefix("."), junk))
+
+
+def test_zt909_a_run_stops_on_a_raw_key_that_nobody_reads() -> None:
+    config = {"train_batch_size": 1, "memory_brakdown": True}
+
+    assert "ZT909" in codes(look(ConfigCase(config, is_compiled=True)))
+    assert "ZT901" not in codes(look(ConfigCase(config, is_compiled=True)))
+    assert "ZT909" not in codes(look(ConfigCase(config)))

@@ -41,11 +41,28 @@ def unknown_deepspeed_key(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"gradient_cliping": 0.5}`
     Right: `{"gradient_clipping": 0.5}`
     """
-    for entry in _unknown(case):
-        if not entry.section.strict or entry.is_dropped:
-            where = f" in `{entry.parent}`" if entry.parent else ""
-            help, fix = hint(case, entry)
-            yield case.ignored_key(entry.path, f"DeepSpeed does not read `{entry.name}`{where}", help=help, fix=fix)
+    for entry in _ignored(case) if not case.is_compiled else ():
+        help, fix = hint(case, entry)
+        yield case.ignored_key(entry.path, _not_read(entry), help=help, fix=fix)
+
+
+@config_rule("ZT909", "unread-raw-key")
+def unread_raw_key(case: ConfigCase) -> Iterator[Diagnostic]:
+    """A raw key of a spec is not one DeepSpeed reads.
+
+    Why: DeepSpeed would ignore it without a word; a run of zerotrain's stops before its first step on a key that
+    nobody has read.
+    Wrong: `deepspeed: {memory_brakdown: true}`
+    Right: `deepspeed: {memory_breakdown: true}`
+    """
+    for entry in _ignored(case) if case.is_compiled else ():
+        help, fix = hint(case, entry)
+        yield case.refused_key(entry.path, _not_read(entry), help=help, fix=fix)
+
+
+def _not_read(entry: Entry) -> str:
+    where = f" in `{entry.parent}`" if entry.parent else ""
+    return f"DeepSpeed does not read `{entry.name}`{where}"
 
 
 @config_rule("ZT904", "refused-deepspeed-key")
@@ -226,6 +243,13 @@ def section_without_enabled(case: ConfigCase) -> Iterator[Diagnostic]:
             yield case.ignored_key(entry.path, message, help='add `"enabled": true`, or remove the section')
 
 
+def _ignored(case: ConfigCase) -> Iterator[Entry]:
+    """Yields the unknown keys DeepSpeed ignores."""
+    for entry in _unknown(case):
+        if not entry.section.strict or entry.is_dropped:
+            yield entry
+
+
 def _unknown(case: ConfigCase) -> Iterator[Entry]:
     """Yields the keys DeepSpeed does not read, except those another rule explains."""
     for entry in entries(case):
@@ -292,6 +316,7 @@ RULES: tuple[Rule, ...] = (
     framework_key,
     nested_config,
     foreign_config,
+    unread_raw_key,
     deprecated_deepspeed_key,
     deprecated_and_new_key,
     key_under_two_names,
