@@ -207,7 +207,8 @@ def test_ctrl_c_ends_every_child_and_says_how_to_go_on(write, zerotrain, start, 
 
 
 def test_the_first_failing_rank_is_told_once(write, zerotrain, tmp_path):
-    spec = write({"horizon": "2 steps", "launch": {"type": "local"}, "deepspeed": {"zero_optimization": {"foo": 1}}})
+    """The package of a monitor is missing, which only the ranks can find out."""
+    spec = write({"horizon": "2 steps", "launch": {"type": "local"}, "deepspeed": {"comet": {"enabled": True}}})
 
     done = zerotrain("train", spec)
 
@@ -217,11 +218,28 @@ def test_the_first_failing_rank_is_told_once(write, zerotrain, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_key_deepspeed_never_reads_stops_the_run_before_its_first_step(write, zerotrain, tmp_path):
-    done = zerotrain("train", write({"launch": {"type": "local"}, "deepspeed": {"aio": {"blocksize": 1}}}))
+def test_a_key_deepspeed_never_reads_starts_nothing(write, zerotrain, tmp_path):
+    done = zerotrain("train", write({"deepspeed": {"aio": {"blocksize": 1}}}))
 
     assert done.returncode == 1
-    assert "error[ZT804] unread-key" in done.stderr
+    assert "error[ZT909] unread-raw-key" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_worker_started_by_hand_stops_on_such_a_key_before_its_first_step(write, tmp_path):
+    spec = write({"deepspeed": {"aio": {"blocksize": 1}}})
+
+    done = subprocess.run(
+        [sys.executable, "-m", "zerotrain.worker", str(spec)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "error[ZT804] unread-key" in done.stderr, done.stderr
     assert "`aio.blocksize`" in done.stderr
     assert losses(tmp_path / "runs" / "tiny") == []
 
