@@ -243,7 +243,7 @@ MISTAKES: dict[str, Mistake] = {
         {f"{ZERO}.offload_optimizer": {"device": "gpu"}},
         {f"{ZERO}.offload_optimizer": True},
         {f"{ZERO}.offload_param": {"device": "cpu", "buffer_count": 0}},
-        {f"{ZERO}.cpu_offload_params": True},
+        {f"{ZERO}.cpu_offload_parms": True},
     ),
     "zero's values": values(
         {f"{ZERO}.stage": 4},

@@ -141,10 +141,10 @@ def test_zt904_an_unknown_key_in_every_section_deepspeed_checks(lint: Lint, refu
 @pytest.mark.parametrize(
     ("path", "help"),
     [
-        ("fp16.initail_scale_power", "did you mean `initial_scale_power`?"),
+        ("fp16.inital_scale_power", "did you mean `initial_scale_power`?"),
         ("bf16.loss_scale", "it belongs in `fp16`: move it there, or remove it"),
         ("zero_optimization.gradient_clipping", "it belongs at the top level: move it there, or remove it"),
-        ("zero_optimization.cpu_offload_params", "did you mean"),
+        ("zero_optimization.cpu_offload_parms", "did you mean"),
         ("zero_optimization._comment", "JSON has no comments"),
     ],
 )

@@ -70,7 +70,7 @@ def refused_deepspeed_key(case: ConfigCase) -> Iterator[Diagnostic]:
     """A section holds a key it does not have, and DeepSpeed refuses the config.
 
     Why: the section is read by a pydantic model that forbids extra keys.
-    Wrong: `{"fp16": {"enabled": true, "initail_scale_power": 16}}`
+    Wrong: `{"fp16": {"enabled": true, "inital_scale_power": 16}}`
     Right: `{"fp16": {"enabled": true, "initial_scale_power": 16}}`
     """
     for entry in _unknown(case):
