@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from zerotrain.check.config.accelerate import in_yaml
 from zerotrain.check.config.case import AUTO, ConfigCase, Reader
 from zerotrain.check.config.frameworks import HF_TRAINER_FILLS
 from zerotrain.check.dsschema.schema import NEWEST, schema_of
 from zerotrain.check.registry import CODES, RULES
 from zerotrain.check.runner import placed, position
 from zerotrain.check.suppress import suppress
+from zerotrain.compile.accelerate import deepspeed_config, is_accelerate, named_config, ranks_of
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.hardware.gpus import Gpu
 from zerotrain.spec.hjson import as_json
@@ -32,20 +34,49 @@ class Circumstances:
 
 
 def lint_file(path: str | Path, around: Circumstances) -> list[Diagnostic]:
-    """Returns every finding about a DeepSpeed config in JSON or HJSON, each at its place, in the order of the file."""
+    """Returns every finding about a DeepSpeed config in JSON or HJSON, or about a YAML file of Accelerate's.
+
+    Each finding is at its place, in the order of the file.
+    """
     return lint_tree(read_config(path), around)
 
 
 def lint_tree(tree: Tree, around: Circumstances) -> list[Diagnostic]:
-    """Returns every finding about a config that was read, however badly."""
+    """Returns every finding about a file that was read, however badly."""
+    if is_accelerate(tree.data):
+        return _lint_accelerate(tree, around)
     reader = around.reader or guessed_reader(tree.data)
     if reader != "raw":
         tree = as_json(tree)
-    found: Sequence[Diagnostic] = list(tree.findings)
+    found: list[Diagnostic] = []
     if isinstance(tree.data, Mapping):
-        case = case_of(tree.data, replace(around, reader=reader))
-        found = [*found, *(placed(finding, tree) for finding in look(case))]
-    return sorted(suppress(found, tree.lines, CODES, tree.findings), key=position)
+        found = look(case_of(tree.data, replace(around, reader=reader)))
+    return _told(found, tree)
+
+
+def _lint_accelerate(tree: Tree, around: Circumstances) -> list[Diagnostic]:
+    """Looks at the config Accelerate makes of its YAML, or at the one the YAML names."""
+    around = replace(around, reader="accelerate", world_size=around.world_size or ranks_of(tree.data))
+    named, file = named_config(tree.data), Path(next(iter(tree.lines), ""))
+    if named is not None:
+        # Accelerate looks from where it is started; a config beside its YAML is meant just as well.
+        path = Path(named) if Path(named).is_file() else file.parent / named
+        return [*tree.findings, *_lint_named(path, around)]
+    if tree.data.get("distributed_type") != "DEEPSPEED":
+        return list(tree.findings)
+    return _told(list(in_yaml(look(case_of(deepspeed_config(tree.data), around)), tree)), tree)
+
+
+def _lint_named(path: Path, around: Circumstances) -> list[Diagnostic]:
+    tree = as_json(read_config(path))
+    found = look(case_of(tree.data, around)) if isinstance(tree.data, Mapping) else []
+    return _told(found, tree)
+
+
+def _told(found: Sequence[Diagnostic], tree: Tree) -> list[Diagnostic]:
+    """Returns the findings of a reader and those of rules, at their places, without those the file silences."""
+    told = [*tree.findings, *(placed(finding, tree) for finding in found)]
+    return sorted(suppress(told, tree.lines, CODES, tree.findings), key=position)
 
 
 def case_of(config: Mapping[str, object], around: Circumstances) -> ConfigCase:
