@@ -65,7 +65,7 @@ def rule(code: str, name: str) -> Callable[[Look], Rule]:
 
 def config_rule(code: str, name: str) -> Callable[[ConfigLook], Rule]:
     """Makes a rule about DeepSpeed configs of a function whose docstring is its page."""
-    return lambda look: Rule(code, name, look.__doc__ or "", look_at_config=look)
+    return lambda look: Rule(code, name, look.__doc__ or "", look_at_config=look, raised_by="check and lint")
 
 
 def reported_by(whom: str, code: str, name: str) -> Callable[[Callable[[], None]], Rule]:
