@@ -43,7 +43,7 @@ def lint_file(path: str | Path, around: Circumstances) -> list[Diagnostic]:
 
 def lint_tree(tree: Tree, around: Circumstances) -> list[Diagnostic]:
     """Returns every finding about a file that was read, however badly."""
-    if is_accelerate(tree.data):
+    if is_accelerate(tree.data) and isinstance(tree.data.get("distributed_type"), str):
         return _lint_accelerate(tree, around)
     reader = around.reader or guessed_reader(tree.data)
     if reader != "raw":
