@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
 
 from zerotrain.check.case import Case
 from zerotrain.check.config.case import ConfigCase
@@ -22,21 +21,12 @@ def about_compiled(case: Case, is_sound: bool) -> Iterator[Diagnostic]:
     Each finding names the key of the spec that its value comes from. When the spec is not sound, only its raw keys are
     looked at: what follows from an error is not said again in DeepSpeed's words.
     """
-    settings, raw = case.compiled.settings(), case.spec.deepspeed
+    settings, raw = case.compiled.settings(), ConfigCase(case.spec.deepspeed)
     config = config_case(case)
     for rule in RULES:
         for finding in rule.about_config(config):
-            if _stands_in(raw, finding.place.key or "") or (is_sound and finding.severity is Severity.ERROR):
+            if raw.has(finding.place.key or "") or (is_sound and finding.severity is Severity.ERROR):
                 yield _in_spec(finding, settings)
-
-
-def _stands_in(raw: Mapping[str, Any], key: str) -> bool:
-    inside: Any = raw
-    for part in key.split("."):
-        if not isinstance(inside, Mapping) or part not in inside:
-            return False
-        inside = inside[part]
-    return True
 
 
 def config_case(case: Case) -> ConfigCase:

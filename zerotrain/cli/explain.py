@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from textwrap import indent
 from typing import Any
 
@@ -16,6 +16,7 @@ from zerotrain.check.rule import Rule
 from zerotrain.check.runner import placed
 from zerotrain.cli.arguments import add_world_size
 from zerotrain.cli.check import exit_code
+from zerotrain.compile.compare import leaves
 from zerotrain.compile.dsconfig import Setting
 from zerotrain.compile.emit import compile_spec
 from zerotrain.compile.resolve import Resolved
@@ -70,7 +71,7 @@ def _explain_key(key: str, given: argparse.Namespace) -> int:
         sys.stderr.write(render_full(refused, color=sys.stderr.isatty()))
         return exit_code(refused)
     compiled = compile_spec(case.resolved, "deepspeed").settings()
-    settled = dict(_leaves(case.resolved.spec.model_dump(mode="json")))
+    settled = dict(leaves(case.resolved.spec.model_dump(mode="json")))
     lines = [_json_line(name, compiled[name], reading.tree) for name in _inside(key, compiled)]
     lines += [_spec_line(name, settled[name], case.resolved, compiled, reading.tree) for name in _inside(key, settled)]
     if not lines:
@@ -82,14 +83,6 @@ def _explain_key(key: str, given: argparse.Namespace) -> int:
 def _inside(key: str, known: Iterable[str]) -> list[str]:
     """Returns the key, if it is known, and what is inside it."""
     return [name for name in known if name == key or name.startswith((f"{key}.", f"{key}["))]
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, dict) or not value:
-        yield key, value
-        return
-    for name, inside in value.items():
-        yield from _leaves(inside, f"{key}.{name}" if key else name)
 
 
 def _json_line(name: str, setting: Setting, tree: Tree) -> str:

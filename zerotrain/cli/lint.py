@@ -11,9 +11,8 @@ from zerotrain.cli.arguments import add_world_size
 from zerotrain.cli.check import add_output, looked_at, report
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.hardware.gpus import Gpu, find_gpu
-from zerotrain.spec.hjson import parse_hjson
-from zerotrain.spec.load import read_config
-from zerotrain.spec.tree import Tree, parse
+from zerotrain.spec.load import parse_config, read_config
+from zerotrain.spec.tree import Tree
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,12 +40,8 @@ def run(given: argparse.Namespace) -> int:
         tree = read_config(file)
         return lint_tree(tree, around), tree
 
-    found = [finding for file in given.files for finding in looked_at(file, look, given, _parse)]
+    found = [finding for file in given.files for finding in looked_at(file, look, given, parse_config)]
     return report(found, given.files, given, sys.stdout)
-
-
-def _parse(text: str, file: str) -> Tree:
-    return parse(text, file) if file.endswith((".yaml", ".yml")) else parse_hjson(text, file)
 
 
 def _gpu(name: str) -> Gpu:

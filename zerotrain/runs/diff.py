@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from zerotrain.compile.compare import ABSENT, unequal
-from zerotrain.runs.identity import effect_of
+from zerotrain.runs.identity import effect_of, longest_match
 
 Touches = Literal["convergence", "memory", "speed", "logging"]
 TOUCHES: Mapping[Touches, str] = {
@@ -142,17 +142,9 @@ def touched_by_spec(key: str) -> Touches:
     if key == "data.cache":
         return "logging"
     effect = effect_of(key.partition("[")[0])
-    return _longest(_EXECUTION, key, "speed") if effect == "execution" else "convergence"
+    return (longest_match(_EXECUTION, key) or "speed") if effect == "execution" else "convergence"
 
 
 def touched_by_config(key: str) -> Touches:
     """Returns what a key of DeepSpeed's acts on; one that is not known may change anything."""
-    return _longest(_DEEPSPEED, key, "convergence")
-
-
-def _longest(table: Mapping[str, Touches], key: str, otherwise: Touches) -> Touches:
-    while key not in table:
-        if "." not in key:
-            return otherwise
-        key = key.rpartition(".")[0]
-    return table[key]
+    return longest_match(_DEEPSPEED, key) or "convergence"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
+from zerotrain.compile.compare import leaves
 from zerotrain.compile.facts import DataFacts
 from zerotrain.spec.run import RunSpec
 
 Effect = Literal["convergence", "execution", "data"]
+
+Value = TypeVar("Value")
 
 EFFECTS: Mapping[str, Effect] = {
     "seed": "convergence",
@@ -46,11 +49,19 @@ EFFECTS: Mapping[str, Effect] = {
 
 def effect_of(key: str) -> Effect:
     """Returns the effect of a dotted key; raises KeyError for a key the table does not cover."""
-    while key not in EFFECTS:
+    effect = longest_match(EFFECTS, key)
+    if effect is None:
+        raise KeyError(key)
+    return effect
+
+
+def longest_match(table: Mapping[str, Value], key: str) -> Value | None:
+    """Returns what a table says of a dotted key or of the nearest section around it; None when it says nothing."""
+    while key not in table:
         if "." not in key:
-            raise KeyError(key)
+            return None
         key = key.rpartition(".")[0]
-    return EFFECTS[key]
+    return table[key]
 
 
 def convergence_hash(resolved: RunSpec, facts: DataFacts) -> str:
@@ -67,16 +78,7 @@ def execution_hash(resolved: RunSpec) -> str:
 
 
 def _with_effect(resolved: RunSpec, effect: Effect) -> dict[str, Any]:
-    leaves = _leaves(resolved.model_dump(mode="json"), "")
-    return {key: value for key, value in leaves if effect_of(key) == effect}
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inside in value.items():
-            yield from _leaves(inside, f"{path}.{key}" if path else key)
-    else:
-        yield path, value
+    return {key: value for key, value in leaves(resolved.model_dump(mode="json")) if effect_of(key) == effect}
 
 
 def _hash(settings: Mapping[str, Any]) -> str:

@@ -73,11 +73,17 @@ def read_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> Reading:
 
 def read_config(path: str | FilePath) -> Tree:
     """Reads a DeepSpeed config in JSON or HJSON, or YAML by its name; never raises for what is in the file."""
-    is_yaml = FilePath(path).suffix in (".yaml", ".yml")
-    text = _text(FilePath(path), "utf-8-sig" if is_yaml else "utf-8")
-    if isinstance(text, Diagnostic):
-        return Tree(findings=[text])
-    return parse(text, str(path)) if is_yaml else parse_hjson(text, str(path))
+    text = _text(FilePath(path), "utf-8-sig" if _is_yaml(path) else "utf-8")
+    return Tree(findings=[text]) if isinstance(text, Diagnostic) else parse_config(text, str(path))
+
+
+def parse_config(text: str, file: str) -> Tree:
+    """Reads the text of a DeepSpeed config, as what the name of its file says."""
+    return parse(text, file) if _is_yaml(file) else parse_hjson(text, file)
+
+
+def _is_yaml(path: str | FilePath) -> bool:
+    return FilePath(path).suffix in (".yaml", ".yml")
 
 
 def _validate(tree: Tree) -> Reading:

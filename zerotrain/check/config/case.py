@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zerotrain.check.dsschema.schema import Schema, schema_of
+from zerotrain.compile.compare import leaves
 from zerotrain.diagnostic import Diagnostic, Fix, Place, Severity
 from zerotrain.hardware.gpus import Gpu
 
@@ -87,13 +88,23 @@ class ConfigCase:
         return value.lower() in _YES if isinstance(value, str) else isinstance(value, bool | int | float) and value == 1
 
     @property
+    def known_stage(self) -> int | None:
+        """The ZeRO stage in force; None when what is written is none, or when a framework is to fill it."""
+        section = self.get("zero_optimization")
+        if isinstance(section, bool):  # the form of DeepSpeed 0.2, still read
+            return int(section)
+        if not isinstance(section, Mapping):
+            return None if self.has("zero_optimization") else 0
+        stage = section.get("stage", 0)
+        if stage == AUTO:
+            return 0 if self.reader == "raw" else None
+        number = whole(int(stage) if isinstance(stage, bool) or stage in ("0", "1", "2", "3") else stage)
+        return number if number in (0, 1, 2, 3) else None
+
+    @property
     def stage(self) -> int:
-        """The ZeRO stage in force; 0 when what is written is none."""
-        if self.get("zero_optimization") is True:  # the form of DeepSpeed 0.2, still read
-            return 1
-        stage = self.value("zero_optimization.stage")
-        number = int(stage) if isinstance(stage, str) and stage in ("0", "1", "2", "3") else stage
-        return int(number) if isinstance(number, int | float) and number in (0, 1, 2, 3) else 0
+        """The ZeRO stage in force; 0 when it is not known."""
+        return self.known_stage or 0
 
     def device(self, which: str) -> str | None:
         """Returns `cpu` or `nvme` when `offload_optimizer` or `offload_param` is on, under its old name too."""
@@ -117,7 +128,7 @@ class ConfigCase:
 
     def leaves(self) -> Iterator[tuple[str, Any]]:
         """Yields every value that is not a section, with its dotted path."""
-        yield from _leaves(self.config, "")
+        yield from leaves(self.config)
 
     def error(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
         """Returns a finding that DeepSpeed refuses this, at its value."""
@@ -140,9 +151,8 @@ class ConfigCase:
         return Diagnostic("", "", Severity.WARNING, message, Place(key=key, is_about_key=True), help, fix)
 
 
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and (value or not path):
-        for key, inside in value.items():
-            yield from _leaves(inside, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, value
+def whole(value: object) -> int | None:
+    """Returns the whole number a value is, `5e8` and `2.0` too, or None."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import inf
 from typing import Any, Literal
 
 from zerotrain.check.config.case import AUTO, ConfigCase
@@ -11,27 +10,6 @@ from zerotrain.check.config.case import AUTO, ConfigCase
 Z = "zero_optimization"
 
 _DEPRECATED = {"offload_optimizer": f"{Z}.cpu_offload", "offload_param": f"{Z}.cpu_offload_param"}
-
-
-def whole(value: Any) -> int | None:
-    """Returns the whole number a value is, `5e8` too, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < inf:
-        return None
-    return int(value) if value == int(value) else None
-
-
-def zero_stage(case: ConfigCase) -> int | None:
-    """Returns the ZeRO stage in force; None when it is none, or when a framework is to fill it."""
-    section = case.get(Z)
-    if section is True or (not case.has(Z)):
-        return 1 if section else 0
-    if not isinstance(section, Mapping):
-        return 0 if section is False else None
-    stage = section.get("stage", 0)
-    if stage == AUTO:
-        return 0 if case.reader == "raw" else None
-    number = whole(int(stage) if isinstance(stage, bool) or stage in ("0", "1", "2", "3") else stage)
-    return number if number in (0, 1, 2, 3) else None
 
 
 def offload_key(case: ConfigCase, which: Literal["offload_optimizer", "offload_param"]) -> str:
@@ -57,7 +35,7 @@ def may_build_bf16_optimizer(case: ConfigCase) -> bool:
     accumulates = case.get("data_types.grad_accum_dtype")
     in_fp32 = isinstance(accumulates, str) and accumulates in ("fp32", "float32", "float", "torch.float32")
     in_bf16 = case.precision == "bf16" or (case.reader != "raw" and case.get("bf16.enabled") == AUTO)
-    return zero_stage(case) == 1 and in_bf16 and in_fp32 and case.device("offload_optimizer") != "cpu"
+    return case.known_stage == 1 and in_bf16 and in_fp32 and case.device("offload_optimizer") != "cpu"
 
 
 def builds_bf16_optimizer(case: ConfigCase) -> bool:

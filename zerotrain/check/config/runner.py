@@ -45,13 +45,15 @@ def lint_tree(tree: Tree, around: Circumstances) -> list[Diagnostic]:
     """Returns every finding about a file that was read, however badly."""
     if is_accelerate(tree.data) and isinstance(tree.data.get("distributed_type"), str):
         return _lint_accelerate(tree, around)
+    return _lint_config(tree, around)
+
+
+def _lint_config(tree: Tree, around: Circumstances) -> list[Diagnostic]:
     reader = around.reader or guessed_reader(tree.data)
     if reader != "raw":
         tree = as_json(tree)
-    found: list[Diagnostic] = []
-    if isinstance(tree.data, Mapping):
-        found = look(case_of(tree.data, replace(around, reader=reader)))
-    return _told(found, tree)
+    is_config = isinstance(tree.data, Mapping)
+    return _told(look(case_of(tree.data, replace(around, reader=reader))) if is_config else [], tree)
 
 
 def _lint_accelerate(tree: Tree, around: Circumstances) -> list[Diagnostic]:
@@ -61,16 +63,10 @@ def _lint_accelerate(tree: Tree, around: Circumstances) -> list[Diagnostic]:
     if named is not None:
         # Accelerate looks from where it is started; a config beside its YAML is meant just as well.
         path = Path(named) if Path(named).is_file() else file.parent / named
-        return [*tree.findings, *_lint_named(path, around)]
+        return [*tree.findings, *_lint_config(read_config(path), around)]
     if tree.data.get("distributed_type") != "DEEPSPEED":
         return list(tree.findings)
     return _told(list(in_yaml(look(case_of(deepspeed_config(tree.data), around)), tree)), tree)
-
-
-def _lint_named(path: Path, around: Circumstances) -> list[Diagnostic]:
-    tree = as_json(read_config(path))
-    found = look(case_of(tree.data, around)) if isinstance(tree.data, Mapping) else []
-    return _told(found, tree)
 
 
 def _told(found: Sequence[Diagnostic], tree: Tree) -> list[Diagnostic]:

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from zerotrain.check.config.case import ConfigCase
-
-
-def whole(value: object) -> int | None:
-    """Returns the whole number a value is, `2.0` too, or None."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+from zerotrain.check.config.case import ConfigCase, whole
 
 
 def tensor_ranks(case: ConfigCase) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
-from zerotrain.check.config.case import AUTO, ConfigCase
-from zerotrain.check.config.rules.axes import sequence_ranks, whole
+from zerotrain.check.config.case import AUTO, ConfigCase, whole
+from zerotrain.check.config.rules.axes import sequence_ranks
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
 
@@ -37,7 +37,7 @@ def batch_of(case: ConfigCase) -> Batch | None:
     sizes: list[int | None] = []
     for key in (TRAIN, MICRO, STEPS):
         value = case.get(key)
-        size = int(value) if isinstance(value, bool) or _is_whole_float(value) else whole(value)
+        size = int(value) if isinstance(value, bool) else whole(value)
         if (size is None and value is not None and not _is_filled(case, value)) or (size is not None and size <= 0):
             return None
         sizes.append(size)
@@ -55,10 +55,6 @@ def data_ranks(case: ConfigCase) -> Fraction | None:
         return None
     size = sequence_ranks(case) if case.has("data_parallel_size") else whole(case.get("sequence_parallel_size")) or 1
     return None if size < 1 else Fraction(case.world_size, size)
-
-
-def _is_whole_float(value: object) -> bool:
-    return isinstance(value, float) and value.is_integer()
 
 
 def _is_filled(case: ConfigCase, value: object) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zerotrain.check.config.case import ConfigCase
-from zerotrain.check.config.rules.axes import divisors, is_read, sequence_ranks, tensor_ranks, whole
+from zerotrain.check.config.case import ConfigCase, whole
+from zerotrain.check.config.rules.axes import divisors, is_read, sequence_ranks, tensor_ranks
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
 

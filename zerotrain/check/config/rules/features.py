@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from zerotrain.check.config.case import ConfigCase
-from zerotrain.check.config.rules.axes import is_read, whole
+from zerotrain.check.config.case import ConfigCase, whole
+from zerotrain.check.config.rules.axes import is_read
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zerotrain.check.config.case import AUTO, ConfigCase
-from zerotrain.check.config.partitioning import Z, device_is_filled, offload_key, zero_stage
+from zerotrain.check.config.partitioning import Z, device_is_filled, offload_key
 from zerotrain.check.config.rules.zenflow import RULES as ZENFLOW_RULES
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
@@ -37,7 +37,7 @@ def _uses_torch_adam(case: ConfigCase) -> bool:
 
 
 def _offloads_optimizer(case: ConfigCase) -> bool:
-    return zero_stage(case) in (1, 2, 3) and case.device("offload_optimizer") is not None
+    return case.known_stage in (1, 2, 3) and case.device("offload_optimizer") is not None
 
 
 @config_rule("ZT340", "offload-param-below-stage-3")
@@ -49,7 +49,7 @@ def offload_param_below_stage_3(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2, "offload_param": {"device": "cpu"}}}`
     Right: `{"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}}`
     """
-    stage, device = zero_stage(case), case.device("offload_param")
+    stage, device = case.known_stage, case.device("offload_param")
     if stage in (0, 1, 2) and device:
         message = f"stage {stage} ignores `offload_param`: parameters stay on the GPU"
         yield case.ignored_key(offload_key(case, "offload_param"), message, help="use `stage: 3`, or remove it")
@@ -64,7 +64,7 @@ def offload_optimizer_at_stage_0(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 0, "offload_optimizer": {"device": "cpu"}}}`
     Right: `{"zero_optimization": {"stage": 1, "offload_optimizer": {"device": "cpu"}}}`
     """
-    if zero_stage(case) == 0 and case.device("offload_optimizer") and not _steps_on_wrong_device(case):
+    if case.known_stage == 0 and case.device("offload_optimizer") and not _steps_on_wrong_device(case):
         picks = case.optimizer in CPU_OPTIMIZERS and not _uses_torch_adam(case)
         message = "stage 0 offloads nothing" + (", but makes DeepSpeed pick its CPU optimizer" if picks else "")
         yield case.warning(
@@ -81,7 +81,7 @@ def cpu_optimizer_on_gpu(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 0, "offload_optimizer": {"device": "cpu"}}}` on GPUs
     Right: `{"zero_optimization": {"stage": 1, "offload_optimizer": {"device": "cpu"}}}` on GPUs
     """
-    if zero_stage(case) == 0 and case.device("offload_optimizer") and _steps_on_wrong_device(case):
+    if case.known_stage == 0 and case.device("offload_optimizer") and _steps_on_wrong_device(case):
         message = "at stage 0 the weights stay on the GPU, where DeepSpeed's CPU optimizer cannot step"
         yield case.error(offload_key(case, "offload_optimizer"), message, help="use `stage: 1` or higher, or remove it")
 
@@ -126,7 +126,7 @@ def missing_nvme_path(case: ConfigCase) -> Iterator[Diagnostic]:
     for key in (OPTIMIZER, PARAM):
         path = case.get(f"{key}.nvme_path")
         is_missing = path is None or (path == AUTO and case.reader == "raw")
-        if zero_stage(case) == 3 and case.get(f"{key}.device") == "nvme" and is_missing:
+        if case.known_stage == 3 and case.get(f"{key}.device") == "nvme" and is_missing:
             message = f"`{key.removeprefix(f'{Z}.')}` on NVMe needs `nvme_path`"
             yield case.error(f"{key}.device", message, help="name a directory on a fast local disk")
 
@@ -140,7 +140,7 @@ def empty_nvme_path(case: ConfigCase) -> Iterator[Diagnostic]:
     Right: `{"zero_optimization": {"stage": 3, "offload_param": {"device": "nvme", "nvme_path": "/local_nvme"}}}`
     """
     for key in (OPTIMIZER, PARAM):
-        if zero_stage(case) == 3 and case.get(f"{key}.device") == "nvme" and case.get(f"{key}.nvme_path") == "":
+        if case.known_stage == 3 and case.get(f"{key}.device") == "nvme" and case.get(f"{key}.nvme_path") == "":
             message = "an empty `nvme_path` is the directory the run is started in"
             yield case.warning(f"{key}.nvme_path", message, help="name a directory on a fast local disk")
 
@@ -153,7 +153,7 @@ def nvme_states_in_memory(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "nvme", "nvme_path": "/local_nvme"}}}`
     Right: the same at stage 3
     """
-    stage = zero_stage(case)
+    stage = case.known_stage
     if stage in (1, 2) and case.device("offload_optimizer") == "nvme":
         message = f"stage {stage} cannot use NVMe: optimizer states stay out of `nvme_path`"
         yield case.warning(f"{OPTIMIZER}.device", message, help="use `stage: 3`, or `device: cpu`")
@@ -170,7 +170,7 @@ def ignored_offload_option(case: ConfigCase) -> Iterator[Diagnostic]:
     """
     stages = {OPTIMIZER: (1, 2, 3), PARAM: (3,)}
     for key, options in NVME_OPTIONS.items():
-        is_read = case.get(f"{key}.device") != "cpu" or zero_stage(case) not in stages[key]
+        is_read = case.get(f"{key}.device") != "cpu" or case.known_stage not in stages[key]
         for name, idle in () if is_read else options.items():
             value = case.get(f"{key}.{name}")
             if value is not None and value not in (AUTO, idle):
@@ -179,8 +179,8 @@ def ignored_offload_option(case: ConfigCase) -> Iterator[Diagnostic]:
     if not _offloads_optimizer(case):
         return
     supers = case.on(f"{OPTIMIZER}.super_offload")
-    if supers and zero_stage(case) != 3:
-        message = f"stage {zero_stage(case)} ignores `super_offload`"
+    if supers and case.known_stage != 3:
+        message = f"stage {case.known_stage} ignores `super_offload`"
         yield case.ignored_key(f"{OPTIMIZER}.super_offload", message, help="use `stage: 3`, or remove it")
     if not supers and _asks(case.get(f"{OPTIMIZER}.cpuadam_cores_perc")):
         message = "`cpuadam_cores_perc` does nothing without `super_offload`"
@@ -195,7 +195,7 @@ def overruled_contiguous_gradients(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2, "contiguous_gradients": false, "offload_optimizer": {"device": "cpu"}}}`
     Right: `{"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"}}}`
     """
-    offloads = zero_stage(case) in (1, 2) and case.device("offload_optimizer") == "cpu"
+    offloads = case.known_stage in (1, 2) and case.device("offload_optimizer") == "cpu"
     if offloads and case.get(f"{Z}.contiguous_gradients") is False:
         message = "with `offload_optimizer` gradients are contiguous whatever `contiguous_gradients` says"
         yield case.warning(f"{Z}.contiguous_gradients", message, help="remove it")
@@ -227,7 +227,7 @@ def nvme_without_aio(case: ConfigCase) -> Iterator[Diagnostic]:
     Right: the same with `"aio": {"queue_depth": 32, "intra_op_parallelism": 8}`
     """
     for key in (OPTIMIZER, PARAM):
-        if zero_stage(case) == 3 and case.get(f"{key}.device") == "nvme" and not case.has("aio"):
+        if case.known_stage == 3 and case.get(f"{key}.device") == "nvme" and not case.has("aio"):
             message = "without `aio` one thread moves everything to and from NVMe"
             yield case.info(f"{key}.device", message, help="add the `aio` section that `ds_nvme_tune` finds")
             return
@@ -242,7 +242,7 @@ def refused_offload_ratio(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu", "ratio": 0.5}}}`
     Right: `{"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu", "ratio": 0.5}}}`
     """
-    stage, ratio = zero_stage(case), case.number(f"{OPTIMIZER}.ratio")
+    stage, ratio = case.known_stage, case.number(f"{OPTIMIZER}.ratio")
     if stage is None or ratio is None or not 0 <= ratio < 1:
         return
     if stage != 3:
@@ -266,7 +266,7 @@ def refused_super_offload(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 3, "offload_optimizer": {"super_offload": true}}}`
     Right: `{"zero_optimization": {"stage": 3, "offload_optimizer": {"device": "cpu", "super_offload": true}}}`
     """
-    if zero_stage(case) != 3 or not case.on(f"{OPTIMIZER}.super_offload"):
+    if case.known_stage != 3 or not case.on(f"{OPTIMIZER}.super_offload"):
         return
     if case.gpu is not None and case.gpu.host:
         yield case.error(f"{OPTIMIZER}.super_offload", "`super_offload` needs a CUDA GPU", help="remove it")

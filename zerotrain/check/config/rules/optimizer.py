@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from zerotrain.check.config.case import AUTO, ConfigCase
+from zerotrain.check.config.partitioning import device_is_filled
 from zerotrain.check.config.rules.precision import ADAMS
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
@@ -106,7 +107,7 @@ def _taken(case: ConfigCase) -> set[str] | None:
         return (taken | set(signature.torch_only)) - {"bias_correction", "set_grad_none"}
     if _is_on_host(case):
         return taken & set(_CPU_ADAGRAD) if kind == "adagrad" else taken - {"set_grad_none"}
-    is_filled = case.get("zero_optimization.offload_optimizer.device") == AUTO and case.reader != "raw"
+    is_filled = device_is_filled(case, "offload_optimizer")
     is_deprecated = bool(case.get("zero_optimization.cpu_offload"))
     unused = (
         {"fp32_optimizer_states"} if kind in ("adagrad", "lion") and not (is_filled or is_deprecated) else set[str]()

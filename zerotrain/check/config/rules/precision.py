@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zerotrain.check.config.case import AUTO, ConfigCase
-from zerotrain.check.config.rules.axes import whole
+from zerotrain.check.config.case import AUTO, ConfigCase, whole
+from zerotrain.check.config.partitioning import device_is_filled
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
 
@@ -243,8 +243,7 @@ def _is_bf16_optimizer(case: ConfigCase) -> bool:
 
 
 def _without_cpu_adam(case: ConfigCase, key: str) -> Iterator[Diagnostic]:
-    written = case.get("zero_optimization.offload_optimizer.device")
-    if case.device("offload_optimizer") is None and not (written == AUTO and case.reader != "raw"):
+    if case.device("offload_optimizer") is None and not device_is_filled(case, "offload_optimizer"):
         deprecated = case.get("zero_optimization.cpu_offload")
         if not deprecated:
             help = "add `offload_optimizer` with `device` `cpu`, or remove it"

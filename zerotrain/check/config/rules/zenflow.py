@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from zerotrain.check.config.case import AUTO, ConfigCase
-from zerotrain.check.config.partitioning import Z, device_is_filled, whole, zenflow_is_on, zero_stage
+from zerotrain.check.config.case import AUTO, ConfigCase, whole
+from zerotrain.check.config.partitioning import Z, device_is_filled, zenflow_is_on
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
 
@@ -25,7 +25,7 @@ def zenflow_cannot_run(case: ConfigCase) -> Iterator[Diagnostic]:
     Right: `{"zero_optimization": {"stage": 2, "offload_optimizer": {"device": "cpu"},
     "zenflow": {"update_interval": 4}}}`
     """
-    stage = zero_stage(case) if zenflow_is_on(case) else None
+    stage = case.known_stage if zenflow_is_on(case) else None
     offloads = case.device("offload_optimizer") or device_is_filled(case, "offload_optimizer")
     if stage == 0:
         yield case.error(F, "stage 0 cannot run ZenFlow", help="use `stage: 2`, or remove `zenflow`")
@@ -68,7 +68,7 @@ def zenflow_without_overlap(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2, "zenflow": {"offload": true}}}`
     Right: `{"zero_optimization": {"stage": 2, "overlap_comm": true, "zenflow": {"offload": true}}}`
     """
-    stage, overlap = zero_stage(case), case.value(f"{Z}.overlap_comm")
+    stage, overlap = case.known_stage, case.value(f"{Z}.overlap_comm")
     overlaps = stage == 3 if overlap is None else overlap
     if stage in (1, 2, 3) and case.on(f"{F}.offload") and overlaps is False:
         message = "`zenflow.offload` needs `overlap_comm`"
@@ -84,7 +84,7 @@ def zenflow_optimizer(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"optimizer": {"type": "AdamW", "params": {"lr": 1e-4, "adam_w_mode": true}}}` with `zenflow`
     Right: `{"optimizer": {"type": "AdamW", "params": {"lr": 1e-4}}}` with `zenflow`
     """
-    if not zenflow_is_on(case) or zero_stage(case) not in (1, 2):
+    if not zenflow_is_on(case) or case.known_stage not in (1, 2):
         return
     if not case.has("optimizer") or (case.optimizer and case.get("optimizer.params") is None):
         key = "optimizer" if case.has("optimizer") else F
@@ -109,7 +109,7 @@ def zenflow_accumulation(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"gradient_accumulation_steps": 1, "zero_optimization": {"stage": 2, "zenflow": {}}}`
     Right: `{"gradient_accumulation_steps": 4, "zero_optimization": {"stage": 2, "zenflow": {"update_interval": 4}}}`
     """
-    if not zenflow_is_on(case) or zero_stage(case) not in (1, 2, 3):
+    if not zenflow_is_on(case) or case.known_stage not in (1, 2, 3):
         return
     steps, interval = whole(case.get("gradient_accumulation_steps")), case.get(f"{F}.update_interval")
     updates = whole(interval)

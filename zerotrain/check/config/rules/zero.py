@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zerotrain.check.config.case import AUTO, ConfigCase
+from zerotrain.check.config.case import AUTO, ConfigCase, whole
 from zerotrain.check.config.partitioning import (
     Z,
     asked,
     builds_bf16_optimizer,
     may_build_bf16_optimizer,
-    whole,
     zenflow_is_on,
-    zero_stage,
 )
 from zerotrain.check.config.rules.zeropp import RULES as ZEROPP_RULES
 from zerotrain.check.config.rules.zeropp import ZEROPP_SETTINGS
@@ -80,7 +78,7 @@ def settings_at_stage_0(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"overlap_comm": true, "reduce_bucket_size": 5e8}}`
     Right: `{"zero_optimization": {"stage": 2, "overlap_comm": true, "reduce_bucket_size": 5e8}}`
     """
-    if zero_stage(case) != 0 or case.on("compile.deepcompile") or case.mapping("pipeline"):
+    if case.known_stage != 0 or case.on("compile.deepcompile") or case.mapping("pipeline"):
         return
     known = (name for name in case.mapping(Z) if isinstance(name, str) and case.schema.key(f"{Z}.{name}"))
     set_up = [name for name in known if name not in _HEARD_AT_STAGE_0 and _means(case.get(f"{Z}.{name}"))]
@@ -106,7 +104,7 @@ def stage_3_setting(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2, "stage3_max_live_parameters": 1e9}}`
     Right: `{"zero_optimization": {"stage": 2}}`
     """
-    stage = zero_stage(case)
+    stage = case.known_stage
     for name in asked(case, STAGE_3_SETTINGS) if stage in (1, 2) else ():
         message = f"only stage 3 reads `{name}`; stage {stage} ignores it"
         yield case.ignored_key(f"{Z}.{name}", message, help="remove it, or use `stage: 3`")
@@ -121,7 +119,7 @@ def stage_1_2_setting(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 3, "allgather_bucket_size": 2e8}}`
     Right: `{"zero_optimization": {"stage": 3, "stage3_prefetch_bucket_size": 5e7}}`
     """
-    for name in asked(case, STAGE_1_2_SETTINGS) if zero_stage(case) == 3 else ():
+    for name in asked(case, STAGE_1_2_SETTINGS) if case.known_stage == 3 else ():
         yield case.ignored_key(
             f"{Z}.{name}", f"only stages 1 and 2 read `{name}`; stage 3 ignores it", help="remove it"
         )
@@ -163,7 +161,7 @@ def refused_gradient_scaling(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2}, "prescale_gradients": true}`
     Right: `{"zero_optimization": {"stage": 2, "reduce_scatter": false}, "prescale_gradients": true}`
     """
-    stage, scatters = zero_stage(case), case.value(f"{Z}.reduce_scatter") is not False
+    stage, scatters = case.known_stage, case.value(f"{Z}.reduce_scatter") is not False
     if scatters and (stage == 3 or (stage == 2 and _averages(case))):
         for key in _scalings(case):
             message = f"stage {stage} refuses `{key}` while `reduce_scatter` is on"
@@ -179,7 +177,7 @@ def ignored_gradient_scaling(case: ConfigCase) -> Iterator[Diagnostic]:
     Right: `{"zero_optimization": {"stage": 1, "reduce_scatter": false}, "prescale_gradients": true}`
     """
     scatters = case.value(f"{Z}.reduce_scatter") is not False
-    if zero_stage(case) == 1 and scatters and not may_build_bf16_optimizer(case):
+    if case.known_stage == 1 and scatters and not may_build_bf16_optimizer(case):
         for key in _scalings(case):
             message = f"stage 1 ignores `{key}` while `reduce_scatter` is on"
             yield case.warning(key, message, help="remove it, or set `reduce_scatter` to false")
@@ -194,7 +192,7 @@ def odd_allgather_bucket(case: ConfigCase) -> Iterator[Diagnostic]:
     Right: `{"zero_optimization": {"stage": 2, "allgather_bucket_size": 200000000}}`
     """
     size = whole(case.value(f"{Z}.allgather_bucket_size"))
-    if zero_stage(case) in (1, 2) and size and size % 2 and not may_build_bf16_optimizer(case):
+    if case.known_stage in (1, 2) and size and size % 2 and not may_build_bf16_optimizer(case):
         message = f"`allgather_bucket_size` of {size} is odd"
         yield case.error(f"{Z}.allgather_bucket_size", message, help="use an even number")
 
@@ -208,7 +206,7 @@ def refused_norm_switch(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2, "compute_grad_norm": false}}`
     Right: `{"zero_optimization": {"stage": 2, "compute_grad_norm": false}, "gradient_clipping": 0}`
     """
-    stage = zero_stage(case)
+    stage = case.known_stage
     if case.value(f"{Z}.compute_grad_norm") is not False or stage is None:
         return
     for reason in _needs_of_the_norm(case, stage):
@@ -239,7 +237,7 @@ def legacy_stage_1(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 1, "legacy_stage1": true}}`
     Right: `{"zero_optimization": {"stage": 1}}`
     """
-    if zero_stage(case) in (1, 2, 3) and case.on(f"{Z}.legacy_stage1") and not may_build_bf16_optimizer(case):
+    if case.known_stage in (1, 2, 3) and case.on(f"{Z}.legacy_stage1") and not may_build_bf16_optimizer(case):
         message = "`legacy_stage1` is gone since DeepSpeed 0.5.9"
         yield case.refused_key(f"{Z}.legacy_stage1", message, help="remove it")
 
@@ -255,7 +253,7 @@ def refused_gradient_sum(case: ConfigCase) -> Iterator[Diagnostic]:
     if _averages(case) or case.schema.key("gradient_allreduce_op") is None:
         return
     reasons = {
-        "ZeRO stage 3": zero_stage(case) == 3,
+        "ZeRO stage 3": case.known_stage == 3,
         "ZenFlow": zenflow_is_on(case),
         "DeepCompile": case.on("compile.deepcompile"),
     }
@@ -274,8 +272,8 @@ def unmanaged_accumulation_with_overlap(case: ConfigCase) -> Iterator[Diagnostic
     Right: `{"zero_optimization": {"stage": 1, "overlap_comm": false}, "managed_gradient_accumulation": false}`
     """
     overlaps = case.on(f"{Z}.overlap_comm")
-    if zero_stage(case) in (0, 1) and overlaps and case.value("managed_gradient_accumulation") is False:
-        message = f"stage {zero_stage(case)} refuses `overlap_comm` with `managed_gradient_accumulation: false`"
+    if case.known_stage in (0, 1) and overlaps and case.value("managed_gradient_accumulation") is False:
+        message = f"stage {case.known_stage} refuses `overlap_comm` with `managed_gradient_accumulation: false`"
         yield case.error(f"{Z}.overlap_comm", message, help="set it to false, or use `stage: 2`")
 
 
@@ -312,7 +310,7 @@ def _weights_stay_apart(case: ConfigCase) -> bool:
     """Tells whether stage 3 keeps the weights in parts when a script asks for the whole model."""
     given = [case.get(key) for key in _GATHER if case.has(key)]
     gathers = True in given or (AUTO in given and case.reader != "raw")
-    return zero_stage(case) == 3 and not gathers and not case.is_compiled
+    return case.known_stage == 3 and not gathers and not case.is_compiled
 
 
 @config_rule("ZT338", "trainer-saves-no-weights")

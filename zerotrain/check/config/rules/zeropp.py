@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zerotrain.check.config.case import ConfigCase
-from zerotrain.check.config.partitioning import Z, asked, whole, zero_stage
+from zerotrain.check.config.case import ConfigCase, whole
+from zerotrain.check.config.partitioning import Z, asked
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
 
@@ -27,7 +27,7 @@ def zeropp_below_stage_3(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2, "zero_hpz_partition_size": 8}}`
     Right: `{"zero_optimization": {"stage": 3, "zero_hpz_partition_size": 8}}`
     """
-    stage = zero_stage(case)
+    stage = case.known_stage
     for name in asked(case, ZEROPP_SETTINGS) if stage in (0, 1, 2) else ():
         if case.get(f"{Z}.{name}") == 0:
             continue
@@ -49,7 +49,7 @@ def refused_quantized_weights(case: ConfigCase) -> Iterator[Diagnostic]:
         message = "DeepSpeed refuses `zero_quantized_weights` together with `torch_autocast`"
         yield case.error(weights, message, help="use `bf16` instead of `torch_autocast`, or remove it")
     for key in (weights, frozen):
-        if zero_stage(case) == 3 and case.on(key) and case.gpu is not None and case.gpu.host:
+        if case.known_stage == 3 and case.on(key) and case.gpu is not None and case.gpu.host:
             message = f"`{key.removeprefix(f'{Z}.')}` needs a CUDA GPU"
             yield case.error(key, message, help="remove it")
 
@@ -64,7 +64,7 @@ def hpz_does_not_divide(case: ConfigCase) -> Iterator[Diagnostic]:
     Right: `{"zero_optimization": {"stage": 3, "zero_hpz_partition_size": 4}}` on 8 ranks
     """
     size, world = whole(case.value(f"{Z}.zero_hpz_partition_size")), case.world_size
-    if zero_stage(case) == 3 and size and world and size > 1 and world % min(size, world):
+    if case.known_stage == 3 and size and world and size > 1 and world % min(size, world):
         message = f"groups of `zero_hpz_partition_size` {size} do not divide {world} ranks"
         yield case.error(f"{Z}.zero_hpz_partition_size", message, help="use the number of GPUs of a node")
 
@@ -79,7 +79,7 @@ def hpz_larger_than_world(case: ConfigCase) -> Iterator[Diagnostic]:
     Right: `{"zero_optimization": {"stage": 3}}` on 8 ranks
     """
     size, world = whole(case.value(f"{Z}.zero_hpz_partition_size")), case.world_size
-    if zero_stage(case) == 3 and size and world and size > max(world, 1):
+    if case.known_stage == 3 and size and world and size > max(world, 1):
         message = f"`zero_hpz_partition_size` is {size}, and there are {world} ranks: DeepSpeed uses {world}"
         yield case.warning(f"{Z}.zero_hpz_partition_size", message, help="use the number of GPUs of a node")
 
@@ -94,7 +94,7 @@ def quantized_gradients_on_one_node(case: ConfigCase) -> Iterator[Diagnostic]:
     """
     world, local = case.world_size, case.gpus_per_node
     one_node = world is not None and (world == 1 or (local is not None and world <= local))
-    if zero_stage(case) == 3 and one_node and case.on(f"{Z}.zero_quantized_gradients"):
+    if case.known_stage == 3 and one_node and case.on(f"{Z}.zero_quantized_gradients"):
         message = "`zero_quantized_gradients` does nothing on a single node"
         yield case.warning(f"{Z}.zero_quantized_gradients", message, help="remove it, or run on several nodes")
 
@@ -108,7 +108,7 @@ def quantized_gradients_without_reduce_scatter(case: ConfigCase) -> Iterator[Dia
     Right: `{"zero_optimization": {"stage": 3, "zero_quantized_gradients": true}}`
     """
     scatters = case.value(f"{Z}.reduce_scatter") is not False
-    if zero_stage(case) == 3 and not scatters and case.on(f"{Z}.zero_quantized_gradients"):
+    if case.known_stage == 3 and not scatters and case.on(f"{Z}.zero_quantized_gradients"):
         message = "`zero_quantized_gradients` needs `reduce_scatter`"
         yield case.error(f"{Z}.reduce_scatter", message, help="remove `reduce_scatter: false`")
 
