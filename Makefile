@@ -25,7 +25,7 @@ truth: $(VENV)/.dev  ## does lint say what DeepSpeed does? `make truth SEED=7 CA
 lint: $(VENV)/.dev  ## style, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
 generate: $(VENV)/.dev  ## ds_configs, rule pages and the schema, from their sources
