@@ -68,6 +68,11 @@ class Diagnostic:
     """The way out."""
     fix: Fix | None = None
 
+    @property
+    def is_error(self) -> bool:
+        """True when DeepSpeed or zerotrain refuses what it is about."""
+        return self.severity is Severity.ERROR
+
     def at(self, place: Place) -> Diagnostic:
         """Returns the same finding at another place."""
         return replace(self, place=place)

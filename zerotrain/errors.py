@@ -40,3 +40,8 @@ class EngineError(ZerotrainError):
 
 class LaunchError(ZerotrainError):
     """The workers cannot be started, or did not end well."""
+
+
+def reason_of(failure: Exception) -> str:
+    """What the operating system says of a failure, in the middle of a sentence: without its path and error number."""
+    return (getattr(failure, "strerror", None) or str(failure)).lower()

@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from zerotrain.monitor.console import Console
@@ -24,9 +25,18 @@ def shown(rows: list[dict[str, object]], total: int, terminal: bool) -> str:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as stream:
         write(Console(stream), rows, total)
-        text = os.read(ours, 100_000).decode().replace("\r\n", "\n")
+    text = b"".join(pieces_of(ours)).decode().replace("\r\n", "\n")
     os.close(ours)
     return text
+
+
+def pieces_of(terminal: int) -> Iterator[bytes]:
+    """Yields what a terminal shows, until its other end is closed: one read may bring less than was written."""
+    while True:
+        try:
+            yield os.read(terminal, 100_000)
+        except OSError:  # how Linux says that nobody writes any more
+            return
 
 
 def write(console: Console, rows: list[dict[str, object]], total: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zerotrain.check.runner import check_file, is_error
+from zerotrain.check.runner import check_file
 from zerotrain.hardware.surroundings import Surroundings
 
 SEED, CASES = 3, 24
@@ -67,7 +67,7 @@ def test_a_spec_without_errors_and_only_such_a_spec_trains(train: Callable[..., 
 
     directory = result.run.root.parents[1]
     found = check_file(directory / "spec.yaml", Surroundings(directory, directory), world_size=size)
-    errors = [f"{finding.code} {finding.place.key}: {finding.message}" for finding in found if is_error(finding)]
+    errors = [f"{finding.code} {finding.place.key}: {finding.message}" for finding in found if finding.is_error]
     assert (not errors) == (result.codes == [0] * size), f"{changes}\n{errors}\n{result.codes}\n{result.output}"
 
 

@@ -10,7 +10,7 @@ from zerotrain.check.config.case import ConfigCase
 from zerotrain.check.dsschema.schema import NEWEST, schema_of, versions
 from zerotrain.check.registry import RULES
 from zerotrain.compile.dsconfig import ZEROTRAIN, Setting
-from zerotrain.diagnostic import Diagnostic, Severity
+from zerotrain.diagnostic import Diagnostic
 
 _RAW = "deepspeed"
 
@@ -25,7 +25,7 @@ def about_compiled(case: Case, is_sound: bool) -> Iterator[Diagnostic]:
     config = config_case(case)
     for rule in RULES:
         for finding in rule.about_config(config):
-            if raw.has(finding.place.key or "") or (is_sound and finding.severity is Severity.ERROR):
+            if raw.has(finding.place.key or "") or (is_sound and finding.is_error):
                 yield _in_spec(finding, settings)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from zerotrain.diagnostic import Diagnostic, Fix, Place, error
+from zerotrain.errors import reason_of
 from zerotrain.spec.load import COMMAND_LINE
 from zerotrain.spec.scalars import scalar
 from zerotrain.spec.tree import Path, Tree, parse
@@ -205,6 +206,6 @@ def _replace(path: FilePath, content: bytes) -> None:
 
 
 def _unfixable(file: str, broken: OSError) -> Diagnostic:
-    message = f"cannot write `{file}`: {(broken.strerror or str(broken)).lower()}"
+    message = f"cannot write `{file}`: {reason_of(broken)}"
     help = "make the file and its directory writable, or make the change by hand"
     return error("ZT042", "unfixable-file", message, help=help).at(Place(file))

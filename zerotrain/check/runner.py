@@ -48,13 +48,8 @@ def _look(case: Case, is_valid: bool) -> list[Diagnostic]:
     found = [finding for rule in RULES for finding in _as_far_as_read(rule(case))]
     found += _as_far_as_read(case.refusals())
     said = {finding.place.key for finding in found}
-    compiled = about_compiled(case, is_sound=is_valid and not any(map(is_error, found)))
+    compiled = about_compiled(case, is_sound=is_valid and not any(finding.is_error for finding in found))
     return found + [finding for finding in _as_far_as_read(compiled) if finding.place.key not in said]
-
-
-def is_error(finding: Diagnostic) -> bool:
-    """Tells whether a finding is an error."""
-    return finding.severity is Severity.ERROR
 
 
 def _as_far_as_read(findings: Iterator[Diagnostic]) -> Iterator[Diagnostic]:

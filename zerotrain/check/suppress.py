@@ -49,7 +49,7 @@ def suppress(
         return list(found)
     silenced = [finding for finding in found if finding not in firm and any(i.silences(finding) for i in ignores)]
     useless = list(_useless(ignores, silenced, codes, next(iter(lines))))
-    if any(finding.severity is Severity.ERROR for finding in firm):
+    if any(finding.is_error for finding in firm):
         useless = [finding for finding in useless if finding.code == "ZT041"]
     return [*(finding for finding in found if finding not in silenced), *useless]
 

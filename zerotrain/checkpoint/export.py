@@ -13,7 +13,7 @@ from transformers.utils.logging import disable_progress_bar
 from zerotrain.checkpoint.verify import expected_entries, export_problems
 from zerotrain.checkpoint.weights import StateDict, whole_weights
 from zerotrain.diagnostic import Diagnostic, error
-from zerotrain.errors import CheckpointError
+from zerotrain.errors import CheckpointError, reason_of
 from zerotrain.modeling.load import model_config
 from zerotrain.runs.catalogue import Checkpoint, catalogue
 from zerotrain.runs.files import write_json
@@ -126,5 +126,5 @@ def _refuse_wrong(directory: Path, model: PreTrainedModel, dtype: torch.dtype) -
 
 
 def _unwritable(directory: Path, broken: OSError) -> Diagnostic:
-    message = f"cannot write `{directory}`: {(broken.strerror or str(broken)).lower()}"
+    message = f"cannot write `{directory}`: {reason_of(broken)}"
     return error("ZT708", "wrong-export", message, help="free some space, or choose another directory")

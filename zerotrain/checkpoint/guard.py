@@ -8,6 +8,8 @@ from typing import Any
 
 from deepspeed import DeepSpeedEngine
 
+from zerotrain.errors import reason_of
+
 
 class WriteGuard:
     """Notes the first error of the writes it guards."""
@@ -21,7 +23,7 @@ class WriteGuard:
         try:
             yield
         except OSError as failure:
-            self.failure = self.failure or (failure.strerror or str(failure)).lower()
+            self.failure = self.failure or reason_of(failure)
         except RuntimeError as failure:
             # What torch's file writer raises when the disk is full (caffe2/serialize/inline_container.cc).
             torn = "inline_container" in str(failure) or "PytorchStreamWriter" in str(failure)

@@ -17,6 +17,7 @@ from deepspeed import DeepSpeedEngine
 
 from zerotrain.checkpoint.guard import guarded
 from zerotrain.diagnostic import Diagnostic, Severity
+from zerotrain.errors import reason_of
 from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Manifest, catalogue, tag_of
 from zerotrain.runs.files import sync_directory, write_json, write_text
 from zerotrain.runs.layout import RunDirectory
@@ -79,7 +80,7 @@ class Saver:
             write_text(self.run.checkpoints / "latest", tag)
             self._remove_old()
         except OSError as failure:
-            return (failure.strerror or str(failure)).lower()
+            return reason_of(failure)
         return None
 
     def _manifest(self, tag: str, position: Position, sizes: dict[str, int]) -> Manifest:

@@ -16,7 +16,7 @@ from zerotrain.cli.arguments import add_world_size
 from zerotrain.compile.accelerate import deepspeed_config, is_accelerate, named_config, ranks_of
 from zerotrain.compile.adopt import Draft, Knowledge, adopt
 from zerotrain.compile.draft_text import draft_text
-from zerotrain.diagnostic import Place, Severity, error
+from zerotrain.diagnostic import Place, error
 from zerotrain.errors import SpecError
 from zerotrain.hardware.probe import surroundings
 from zerotrain.spec.load import read_config
@@ -66,7 +66,7 @@ def _adopted(file: str, world_size: int | None) -> Draft:
 
 def _content(file: str) -> Mapping[str, Any]:
     tree = read_config(file)
-    wrong = [finding for finding in tree.findings if finding.severity is Severity.ERROR]
+    wrong = [finding for finding in tree.findings if finding.is_error]
     if wrong:
         raise SpecError(*wrong)
     if not isinstance(tree.data, Mapping):

@@ -11,7 +11,7 @@ from zerotrain.check.registry import RULES
 from zerotrain.check.render import FORMATS, summary
 from zerotrain.check.runner import check_reading, selected
 from zerotrain.cli.arguments import add_world_size, specs_and_overrides
-from zerotrain.diagnostic import Diagnostic, Severity
+from zerotrain.diagnostic import Diagnostic
 from zerotrain.hardware.probe import surroundings
 from zerotrain.spec.load import read_spec
 from zerotrain.spec.tree import Tree, parse
@@ -90,7 +90,7 @@ def exit_code(findings: Iterable[Diagnostic]) -> int:
     known = list(findings)
     if unreadable(known):
         return 2
-    return int(any(finding.severity is Severity.ERROR for finding in known))
+    return int(any(finding.is_error for finding in known))
 
 
 def _codes(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from zerotrain.check.runner import placed
 from zerotrain.cli.arguments import add_world_size
 from zerotrain.compile.compare import ABSENT
 from zerotrain.compile.emit import compile_spec
-from zerotrain.diagnostic import Diagnostic, Place, Severity, error
+from zerotrain.diagnostic import Diagnostic, Place, error
 from zerotrain.hardware.probe import surroundings
 from zerotrain.runs.diff import TOUCHES, Difference, config_differences, grouped, spec_differences
 from zerotrain.spec.load import read_config, read_spec
@@ -69,7 +69,7 @@ def run(given: argparse.Namespace) -> int:
 def _read(file: str, world_size: int | None) -> _Side:
     tree = read_config(file)
     if not _is_spec(file, tree.data):
-        if not isinstance(tree.data, Mapping) or any(f.severity is Severity.ERROR for f in tree.findings):
+        if not isinstance(tree.data, Mapping) or any(f.is_error for f in tree.findings):
             raise _Unreadable(tree.findings or [_nothing(file)])
         return _Side(None, spelled(tree.data, schema_of()))
     reading = read_spec(file)

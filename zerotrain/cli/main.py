@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from zerotrain.errors import ZerotrainError
+from zerotrain.errors import ZerotrainError, reason_of
 from zerotrain.version import __version__
 
 VERBS = {
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except OSError as broken:
         where = f"`{broken.filename}`: " if broken.filename else ""
-        print(f"zerotrain: {where}{(broken.strerror or str(broken)).lower()}", file=sys.stderr)
+        print(f"zerotrain: {where}{reason_of(broken)}", file=sys.stderr)
         return COULD_NOT_RUN
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from zerotrain.diagnostic import Diagnostic, error
-from zerotrain.errors import DataError
+from zerotrain.errors import DataError, reason_of
 
 Facts = Mapping[str, Any]
 """Plain JSON values."""
@@ -197,7 +197,7 @@ def _sweep(parent: Path, own: str) -> None:
 
 
 def _unwritable(root: Path, failure: OSError) -> Diagnostic:
-    reason = (failure.strerror or str(failure)).lower()
+    reason = reason_of(failure)
     return error(
         "ZT605",
         "unwritable-cache",

@@ -16,7 +16,7 @@ from zerotrain.compile.dsconfig import DeepSpeedConfig
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.resolve import Resolved
 from zerotrain.diagnostic import error
-from zerotrain.errors import RunError
+from zerotrain.errors import RunError, reason_of
 from zerotrain.runs.files import write_json, write_text
 from zerotrain.runs.identity import convergence_hash, execution_hash
 from zerotrain.runs.layout import RunDirectory
@@ -55,7 +55,7 @@ def create_run(new: NewRun, runs: Path = RUNS) -> RunDirectory:
         draft.root.rename(run.root)
     except OSError as broken:
         refuse_existing(run)
-        message = f"cannot write `{run.root}`: {(broken.strerror or str(broken)).lower()}"
+        message = f"cannot write `{run.root}`: {reason_of(broken)}"
         help = "free some space, or give yourself permission to write there"
         raise RunError(error("ZT704", "unwritable-run", message, help=help)) from None
     finally:

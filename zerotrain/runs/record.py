@@ -10,7 +10,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from zerotrain.compile.facts import DataFacts
 from zerotrain.diagnostic import error
-from zerotrain.errors import RunError
+from zerotrain.errors import RunError, reason_of
 from zerotrain.runs.layout import RunDirectory
 
 
@@ -65,7 +65,7 @@ def read_record(run: RunDirectory) -> RunRecord:
 
 def _reason(broken: OSError | ValidationError) -> str:
     if isinstance(broken, OSError):
-        return (broken.strerror or str(broken)).lower()
+        return reason_of(broken)
     first = broken.errors(include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
     return f"`{place}`: {first['msg'].lower()}" if place else first["msg"]

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from zerotrain.diagnostic import Diagnostic, Place, Severity, error
-from zerotrain.errors import SpecError
+from zerotrain.diagnostic import Diagnostic, Place, error
+from zerotrain.errors import SpecError, reason_of
 from zerotrain.spec.hjson import parse_hjson
 from zerotrain.spec.invalid import findings as invalid_findings
 from zerotrain.spec.run import SHORT_FORMS, RunSpec
@@ -46,7 +46,7 @@ class Reading:
     @property
     def is_valid(self) -> bool:
         """True when the spec can be used."""
-        return not any(finding.severity is Severity.ERROR for finding in self.findings)
+        return not any(finding.is_error for finding in self.findings)
 
 
 def load_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> RunSpec:
@@ -140,7 +140,7 @@ def _text(path: FilePath, encoding: str = "utf-8-sig") -> str | Diagnostic:
         fact = f"the file is not UTF-8: byte {broken.object[broken.start]:#04x} at offset {broken.start}"
         return error("ZT002", "not-utf8-spec", fact, help="save it as UTF-8").at(place)
     except (OSError, ValueError) as broken:
-        reason = (getattr(broken, "strerror", None) or str(broken)).lower()
+        reason = reason_of(broken)
         return error("ZT001", "unreadable-file", f"cannot read `{path}`: {reason}", help=_file_help(path)).at(place)
 
 

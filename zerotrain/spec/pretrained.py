@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.errors import reason_of
 from zerotrain.spec.model import ModelSpec
 
 
@@ -24,7 +25,7 @@ def pretrained_config(model: ModelSpec, directory: Path) -> Mapping[str, Any] | 
             return None
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as broken:
-        reason = (getattr(broken, "strerror", None) or str(broken)).lower()
+        reason = reason_of(broken)
         return _unusable(f"cannot read `{folder / 'config.json'}`: {reason}")
     if not isinstance(config, dict) or "model_type" not in config:
         return _unusable(f"`{folder / 'config.json'}` names no `model_type`")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from zerotrain.diagnostic import Diagnostic, Severity
+from zerotrain.diagnostic import Diagnostic
 from zerotrain.spec.tree import Tree
 
 _SECTION = "deepspeed_config"
@@ -31,7 +31,7 @@ def in_yaml(findings: list[Diagnostic], tree: Tree) -> Iterator[Diagnostic]:
     """
     for finding in findings:
         key = _source(finding.place.key or "")
-        if finding.severity is Severity.ERROR or tree.path_of(key) in tree.marks:
+        if finding.is_error or tree.path_of(key) in tree.marks:
             yield replace(finding, place=replace(finding.place, key=key), fix=None)
 
 

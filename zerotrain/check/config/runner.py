@@ -14,7 +14,7 @@ from zerotrain.check.registry import CODES, RULES
 from zerotrain.check.runner import placed, position
 from zerotrain.check.suppress import suppress
 from zerotrain.compile.accelerate import deepspeed_config, is_accelerate, named_config, ranks_of
-from zerotrain.diagnostic import Diagnostic, Severity
+from zerotrain.diagnostic import Diagnostic
 from zerotrain.hardware.gpus import Gpu
 from zerotrain.spec.hjson import as_json
 from zerotrain.spec.load import read_config
@@ -91,5 +91,5 @@ def guessed_reader(config: object) -> Reader:
 def look(case: ConfigCase) -> list[Diagnostic]:
     """Returns what all rules find, without places; of a key that is refused, only that."""
     found = [finding for rule in RULES for finding in rule.about_config(case)]
-    refused = {finding.place.key for finding in found if finding.severity is Severity.ERROR}
-    return [finding for finding in found if finding.severity is Severity.ERROR or finding.place.key not in refused]
+    refused = {finding.place.key for finding in found if finding.is_error}
+    return [finding for finding in found if finding.is_error or finding.place.key not in refused]

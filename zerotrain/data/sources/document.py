@@ -7,6 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.errors import reason_of
 
 VALIDATION_EVERY = 20
 """One document in this many is for validation."""
@@ -51,7 +52,7 @@ def _read_bytes(path: Path, name: str, key: str, problems: list[Diagnostic]) -> 
     try:
         return path.read_bytes()
     except OSError as failure:
-        reason = (failure.strerror or str(failure)).lower()
+        reason = reason_of(failure)
         problems.append(unreadable(name, reason, key, "make the file readable, or leave it out"))
         return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from zerotrain.data.sources.document import Document, in_split, read_text, unreadable
 from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.errors import reason_of
 from zerotrain.spec.model import TextSource
 from zerotrain.spec.suggest import nearest
 
@@ -35,7 +36,7 @@ def _files(pattern: str, key: str, problems: list[Diagnostic]) -> list[Path]:
     try:
         return _matches(Path(pattern).expanduser(), key, problems)
     except (OSError, RuntimeError) as failure:  # RuntimeError: `~name` of a user that does not exist
-        reason = (getattr(failure, "strerror", None) or str(failure)).lower()
+        reason = reason_of(failure)
         problems.append(unreadable(pattern, reason, key, "make the path readable, or name another"))
         return []
 

@@ -7,7 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from zerotrain.diagnostic import Diagnostic, Place, Severity, error
+from zerotrain.diagnostic import Diagnostic, Place, error
 from zerotrain.spec.hjson import findings
 from zerotrain.spec.hjson.cursor import Cursor, Departure, Span
 from zerotrain.spec.hjson.grammar import Grammar
@@ -110,7 +110,7 @@ def _about(tree: ConfigTree, grammar: Grammar, refusal: NotHjson | None, file: s
     found = list(findings.about(tree.departures, is_refused=refusal is not None))
     if refusal is None:
         return [*found, *findings.about_root(tree.data, file)]
-    if not refusals and not any(finding.severity is Severity.ERROR and finding.code != "ZT004" for finding in found):
+    if not refusals and not any(finding.is_error and finding.code != "ZT004" for finding in found):
         refusals = [refusal]
     places = [_place(tree, grammar, file, broken.start, broken.end) for broken in refusals]
     said = [error("ZT030", "invalid-json", broken.fact, help=broken.help) for broken in refusals]
@@ -120,7 +120,7 @@ def _about(tree: ConfigTree, grammar: Grammar, refusal: NotHjson | None, file: s
 def _refused_by_json(tree: ConfigTree, broken: Exception, file: str) -> Tree:
     found = [finding for finding in tree.findings if finding.code in ("ZT030", "ZT035")]
     found += findings.about_json(tree.departures, is_refused=True)
-    if not any(finding.severity is Severity.ERROR for finding in found):
+    if not any(finding.is_error for finding in found):
         found.append(_stopped(tree, broken, file))
     return Tree(_as_meant(tree), tree.marks, tree.lines, found)
 
