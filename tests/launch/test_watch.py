@@ -101,7 +101,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 def test_all_is_well_when_every_command_ends_well(start: Start) -> None:
-    watcher = start(python("print('one')"), python("print('two')"))
+    watcher = start(*(python(f"import os; os.write(1, b'{word}\\n')") for word in ("one", "two")))
 
     assert sorted(watcher.output().splitlines()) == ["code 0", "one", "two"]
     assert watcher.process.returncode == 0
