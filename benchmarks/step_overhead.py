@@ -152,7 +152,7 @@ def hand_written_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
 def batches_in_memory(run: OpenedRun, ranks: Ranks) -> list[list[tuple[dict[str, Any], Any]]]:
     """Returns the micro-batches of every step."""
     from zerotrain.data.loader import Loader
-    from zerotrain.data.store import SampleStore
+    from zerotrain.data.stores.packed import SampleStore
 
     spec, _ = read(run)
     loader = Loader(
@@ -164,7 +164,7 @@ def batches_in_memory(run: OpenedRun, ranks: Ranks) -> list[list[tuple[dict[str,
         dp_size=ranks.world_size,
     )
     steps = ([micro.batch for micro in loader.global_batch(step).micro_batches] for step in range(STEPS))
-    return [[({"input_ids": b.input_ids, "position_ids": b.position_ids}, b.labels) for b in step] for step in steps]
+    return [[({name: b[name] for name in ("input_ids", "position_ids")}, b["labels"]) for b in step] for step in steps]
 
 
 def read(run: OpenedRun) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -57,16 +58,16 @@ def test_an_export_predicts_what_the_trained_model_measured(train, architecture,
 def loss_of(result: Any, directory: Path) -> float:
     from torch.nn import functional
 
-    from zerotrain.data.collate import collate
-    from zerotrain.data.store import SampleStore
+    from zerotrain.data.batch import Batch
+    from zerotrain.data.stores.packed import SampleStore
     from zerotrain.runs.record import read_record
 
     model = AutoModelForCausalLM.from_pretrained(directory, dtype="auto").eval()
     store = SampleStore.open(Path(str(read_record(result.run).stores["validation"])))
-    batch = collate(store, range(5), rows=5)  # type: ignore[arg-type]
+    batch = Batch.of(store.batch(np.arange(5), np.arange(5), rows=5))
     with torch.no_grad():
-        logits = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
-    return functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=-100).item()
+        logits = model(input_ids=batch["input_ids"], position_ids=batch["position_ids"], use_cache=False).logits
+    return functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=-100).item()
 
 
 @pytest.fixture(scope="module")

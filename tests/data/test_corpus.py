@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from zerotrain.data.corpus import Corpus, scan
+from zerotrain.data.forms.text import TextForm
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.errors import DataError
-from zerotrain.spec.model import SourceSpec, TextSource
+from zerotrain.spec.data import SourceSpec, TextSource
+from zerotrain.spec.task import PretrainTask
+
+TEXT = TextForm(PretrainTask())
 
 
 def sources(*paths: Path) -> list[SourceSpec]:
@@ -19,7 +23,7 @@ def sources(*paths: Path) -> list[SourceSpec]:
 def scanned(*paths: Path) -> tuple[Corpus, list[Diagnostic], list[str]]:
     problems: list[Diagnostic] = []
     said: list[str] = []
-    return scan(sources(*paths), "data.train", problems, said.append), problems, said
+    return scan(sources(*paths), "data.train", TEXT, problems, said.append), problems, said
 
 
 def write(folder: Path, *texts: str) -> Path:
@@ -51,11 +55,8 @@ def test_empty_documents_are_skipped_counted_and_named(tmp_path: Path):
 
     assert list(corpus.texts()) == ["text"]
     assert problems == []
-    names = ", ".join(f"`{tmp_path}/a/{number}.txt`" for number in (0, 2))
-    assert said == [
-        f"warning ZT607 empty-document: 5 empty documents of `data.train[0]` skipped: {names}, "
-        f"`{tmp_path}/a/3.txt` and 2 more"
-    ]
+    names = "; ".join(f"`{tmp_path}/a/{number}.txt` has an empty `text`" for number in (0, 2, 3))
+    assert said == [f"warning ZT607 empty-document: 5 records of `data.train[0]` skipped: {names}; and 2 more"]
 
 
 def test_a_source_of_empty_documents_is_a_finding(tmp_path: Path):
@@ -63,7 +64,7 @@ def test_a_source_of_empty_documents_is_a_finding(tmp_path: Path):
 
     assert (problem.code, problem.name, problem.place.key) == ("ZT603", "empty-data", "data.train[0]")
     assert problem.message == "`data.train[0]` has only empty documents (2)"
-    assert said[0].endswith(f"`{tmp_path}/a/0.txt`, `{tmp_path}/a/1.txt`")
+    assert said[0].endswith(f"`{tmp_path}/a/1.txt` has an empty `text`")
 
 
 def test_a_split_without_a_document_is_a_finding(tmp_path: Path):
@@ -71,7 +72,7 @@ def test_a_split_without_a_document_is_a_finding(tmp_path: Path):
     problems: list[Diagnostic] = []
     splits = [TextSource(type="text", path=str(tmp_path / "a" / "*"), split=s) for s in ("train", "validation")]
 
-    scan(splits, "data.train", problems, print)
+    scan(splits, "data.train", TEXT, problems, print)
 
     assert [problem.code for problem in problems] == ["ZT603"]
     assert "has no document in its split" in problems[0].message
@@ -95,7 +96,7 @@ def test_text_that_changes_after_the_scan_is_refused(tmp_path: Path):
     corpus, _, _ = scanned(write(tmp_path / "a", "one", "two"))
     (tmp_path / "a" / "1.txt").write_text("twO")
 
-    with pytest.raises(DataError, match=r"ZT604 .*`data\.train` cannot be read: its text changed") as caught:
+    with pytest.raises(DataError, match=r"ZT604 .*`data\.train` cannot be read: its content changed") as caught:
         list(corpus.texts())
 
     assert caught.value.findings[0].help == "run again when nothing writes to the data"

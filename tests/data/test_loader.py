@@ -8,8 +8,8 @@ import torch
 from zerotrain.data.loader import Loader
 from zerotrain.data.order import sample_indices
 from zerotrain.data.prepare import prepare
-from zerotrain.data.store import SampleStore
-from zerotrain.spec.model import DataSpec
+from zerotrain.data.stores.packed import SampleStore
+from zerotrain.spec.data import DataSpec
 
 SPLITS = [(micro, ranks) for micro in (1, 2, 3, 12) for ranks in (1, 2, 4) if 24 % (micro * ranks) == 0]
 
@@ -40,8 +40,8 @@ def joined(store: SampleStore, step: int, micro: int, ranks: int, *, shuffle: bo
     for rank in range(ranks):
         batch = loader(store, micro, rank, ranks, shuffle=shuffle).global_batch(step)
         for part in batch.micro_batches:
-            assert part.batch.input_ids.shape == (micro, store.seq_len)
-            rows |= {part.first_sample + row: inputs for row, inputs in enumerate(part.batch.input_ids)}
+            assert part.batch["input_ids"].shape == (micro, store.seq_len)
+            rows |= {part.first_sample + row: inputs for row, inputs in enumerate(part.batch["input_ids"])}
     assert sorted(rows) == list(range(step * 24, (step + 1) * 24))
     return torch.stack([rows[number] for number in sorted(rows)])
 
@@ -71,9 +71,9 @@ def test_a_micro_batch_has_its_place_in_the_global_batch(store: SampleStore):
 @pytest.mark.parametrize(("micro", "ranks"), SPLITS)
 def test_trained_tokens_are_those_of_all_ranks(store: SampleStore, micro: int, ranks: int):
     batches = [loader(store, micro, rank, ranks).global_batch(3) for rank in range(ranks)]
-    counted = sum(int(part.batch.labels.ne(-100).sum()) for batch in batches for part in batch.micro_batches)
+    counted = sum(int(part.batch["labels"].ne(-100).sum()) for batch in batches for part in batch.micro_batches)
 
-    assert {batch.trained_tokens for batch in batches} == {counted}
+    assert {batch.counts.targets for batch in batches} == {counted}
     assert {batch.first_sample for batch in batches} == {72}
 
 
@@ -103,7 +103,10 @@ def test_evaluation_has_every_sample_once(store: SampleStore, micro: int, ranks:
 
     assert {len(one) for one in parts} == {-(-samples // size)}
     rows = {
-        part.first_sample + row: labels for one in parts for part in one for row, labels in enumerate(part.batch.labels)
+        part.first_sample + row: labels
+        for one in parts
+        for part in one
+        for row, labels in enumerate(part.batch["labels"])
     }
     assert len(rows) == len(parts[0]) * size
     expected = torch.from_numpy(store.samples(range(samples)).labels)

@@ -11,19 +11,20 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from zerotrain.data.cache import open_layer
 from zerotrain.data.prepare import PreparedData, prepare
-from zerotrain.data.store import SampleStore
+from zerotrain.data.stores.packed import SampleStore
 from zerotrain.errors import DataError
-from zerotrain.spec.model import DataSpec
+from zerotrain.spec.data import DataSpec
 
 WORKER = """
 import json, resource, sys
 from zerotrain.data.prepare import prepare
 from zerotrain.errors import DataError
-from zerotrain.spec.model import DataSpec
+from zerotrain.spec.data import DataSpec
 
 if len(sys.argv) > 2:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
@@ -72,8 +73,8 @@ def test_facts_are_those_of_the_stores(tmp_path: Path):
     facts = prepared.facts
 
     assert (facts.train_samples, facts.validation_samples) == (len(train), len(validation))
-    assert facts.train_tokens == train.trained_tokens(range(len(train)))
-    assert facts.validation_tokens == validation.trained_tokens(range(len(validation)))
+    assert facts.train_tokens == train.counts(np.arange(len(train)), np.arange(len(train))).tokens
+    assert facts.validation_tokens == validation.counts(np.arange(len(validation)), np.arange(len(validation))).tokens
     assert (facts.vocab_size, facts.eos_token_id, facts.pad_token_id) == (600, 0, 0)
     assert (prepared.tokenizer / "tokenizer.json").is_file()
     assert [line.split(" ")[0] for line in lines] == ["training", "tokenizing", "packed", "tokenizing", "packed"]

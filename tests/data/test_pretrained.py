@@ -14,7 +14,7 @@ from zerotrain.data.pretrained import find_pretrained
 from zerotrain.data.tokenizer import Encoder, pretrained_layer
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.errors import DataError
-from zerotrain.spec.model import PretrainedTokenizer
+from zerotrain.spec.data import PretrainedTokenizer
 
 TEXT = "the quick brown fox jumps over the lazy dog, the end"
 

@@ -16,8 +16,10 @@ from transformers import AutoTokenizer
 from zerotrain.data import tokenizer as module
 from zerotrain.data.cache import Layer
 from zerotrain.data.corpus import scan
-from zerotrain.data.tokenizer import END_OF_TEXT, OWN_TOKENIZERS, Encoder, TokenizerFacts, pieces
-from zerotrain.spec.model import BpeTokenizer, BytesTokenizer, PythonStdlibSource
+from zerotrain.data.forms.text import TextForm
+from zerotrain.data.tokenizer import END_OF_TEXT, OWN_TOKENIZERS, Encoder, Own, TokenizerFacts, pieces
+from zerotrain.spec.data import BpeTokenizer, BytesTokenizer, PythonStdlibSource
+from zerotrain.spec.task import PretrainTask
 
 SOURCES = [PythonStdlibSource(type="python_stdlib", max_documents=40)]
 SPECS = {"bpe": BpeTokenizer(type="bpe", vocab_size=800), "bytes": BytesTokenizer(type="bytes")}
@@ -35,18 +37,24 @@ TRAIN = """
 import sys
 from pathlib import Path
 from zerotrain.data.corpus import scan
-from zerotrain.data.tokenizer import OWN_TOKENIZERS
-from zerotrain.spec.model import BpeTokenizer, PythonStdlibSource
+from zerotrain.data.forms.text import TextForm
+from zerotrain.data.tokenizer import OWN_TOKENIZERS, Own
+from zerotrain.spec.data import BpeTokenizer, PythonStdlibSource
+from zerotrain.spec.task import PretrainTask
 
-corpus = scan([PythonStdlibSource(type="python_stdlib", max_documents=40)], "data.train", [], print)
+TEXT = TextForm(PretrainTask())
+
+corpus = scan([PythonStdlibSource(type="python_stdlib", max_documents=40)], "data.train", TEXT, [], print)
 spec = BpeTokenizer(type="bpe", vocab_size=800)
-print(OWN_TOKENIZERS["bpe"](Path(sys.argv[1]), spec, corpus, None, lambda line: None).facts["fingerprint"])
+print(OWN_TOKENIZERS["bpe"](Path(sys.argv[1]), spec, corpus, Own(), lambda line: None).facts["fingerprint"])
 """
+
+TEXT = TextForm(PretrainTask())
 
 
 def make(kind: str, root: Path, max_positions: int | None = None) -> Layer:
-    corpus = scan(SOURCES, "data.train", [], print)
-    return OWN_TOKENIZERS[kind](root, SPECS[kind], corpus, max_positions, lambda line: None)
+    corpus = scan(SOURCES, "data.train", TEXT, [], print)
+    return OWN_TOKENIZERS[kind](root, SPECS[kind], corpus, Own(max_positions=max_positions), lambda line: None)
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +114,11 @@ def test_transformers_reads_the_folder_and_encodes_the_same(layers: dict[str, La
 
 def test_the_limit_of_positions_is_told_to_transformers_and_trains_nothing_again(tmp_path: Path):
     lines: list[str] = []
-    corpus = scan(SOURCES, "data.train", [], print)
-    limited = [OWN_TOKENIZERS["bpe"](tmp_path, SPECS["bpe"], corpus, limit, lines.append) for limit in (None, 512)]
+    corpus = scan(SOURCES, "data.train", TEXT, [], print)
+    limited = [
+        OWN_TOKENIZERS["bpe"](tmp_path, SPECS["bpe"], corpus, Own(max_positions=limit), lines.append)
+        for limit in (None, 512)
+    ]
 
     sizes = [json.loads((layer.path / "tokenizer_config.json").read_text())["model_max_length"] for layer in limited]
     assert sizes == [int(1e30), 512]
@@ -133,8 +144,8 @@ def test_training_gives_the_same_tokenizer_in_every_process(tmp_path: Path, laye
 def test_a_text_too_small_for_the_vocabulary_is_said(tmp_path: Path):
     lines: list[str] = []
     sources = [PythonStdlibSource(type="python_stdlib", max_documents=1)]
-    corpus = scan(sources, "data.train", [], print)
-    layer = OWN_TOKENIZERS["bpe"](tmp_path, BpeTokenizer(type="bpe", vocab_size=60_000), corpus, None, lines.append)
+    corpus = scan(sources, "data.train", TEXT, [], print)
+    layer = OWN_TOKENIZERS["bpe"](tmp_path, BpeTokenizer(type="bpe", vocab_size=60_000), corpus, Own(), lines.append)
 
     size = layer.facts["vocab_size"]
     assert 257 <= size < 60_000

@@ -41,7 +41,7 @@ def plain_torch_losses(result: Any) -> list[float]:
     from torch.nn import functional
 
     from zerotrain.data.loader import Loader
-    from zerotrain.data.store import SampleStore
+    from zerotrain.data.stores.packed import SampleStore
     from zerotrain.modeling.load import load_model
     from zerotrain.runs.record import read_record
     from zerotrain.spec.run import RunSpec
@@ -57,11 +57,11 @@ def plain_torch_losses(result: Any) -> list[float]:
         (micro_batch,) = loader.global_batch(step).micro_batches
         batch = micro_batch.batch
         logits = model(
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            attention_mask=hidden_documents(batch.segment_ids),
+            input_ids=batch["input_ids"],
+            position_ids=batch["position_ids"],
+            attention_mask=hidden_documents(batch["segment_ids"]),
         ).logits
-        loss = functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=-100)
+        loss = functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=-100)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.param_groups[0]["lr"] = rate

@@ -77,7 +77,7 @@ EXPECTED = {
         "software",
         "expect",
     },
-    "data": {"data.train", "data.validation", "data.tokenizer", "data.cache"},
+    "data": {"data.train", "data.validation", "data.tokenizer", "data.bad_samples", "data.cache"},
 }
 """Written out once more: moving a key from one to the other invalidates the runs of users."""
 

@@ -8,13 +8,18 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from zerotrain.data.collate import collate
+from zerotrain.data.batch import Batch
 from zerotrain.data.prepare import prepare
-from zerotrain.data.store import IGNORED, SampleStore
-from zerotrain.spec.model import DataSpec
+from zerotrain.data.stores.base import IGNORED
+from zerotrain.data.stores.packed import SampleStore
+from zerotrain.spec.data import DataSpec
 from zerotrain.spec.run import RunSpec
+from zerotrain.spec.task import PretrainTask
+from zerotrain.tasks.base import TaskContext
 from zerotrain.tasks.pretrain import Pretrain
 from zerotrain.tasks.table import TASKS
+
+PRETRAIN = Pretrain(TaskContext(PretrainTask()))
 
 
 @pytest.fixture(scope="module")
@@ -36,28 +41,29 @@ def batch_of(tmp_path_factory: Any, packing: str, text: str) -> Any:
         "cache": str(folder / "cache"),
     }
     store = SampleStore.open(prepare(DataSpec.model_validate(data)).train)
-    return collate(store, torch.arange(len(store)).numpy(), rows=len(store))
+    every = torch.arange(len(store)).numpy()
+    return Batch.of(store.batch(every, every, rows=len(store)))
 
 
 def test_the_loss_is_the_sum_over_trained_tokens(model, tmp_path_factory):
     batch = batch_of(tmp_path_factory, "isolated", "hello world|a b c|zerotrain")
 
     with torch.no_grad():
-        loss = Pretrain().loss(model, batch)
-        logits = Pretrain().logits(model, batch.input_ids, batch.position_ids)
+        loss = PRETRAIN.loss(model, batch)
+        logits = PRETRAIN.logits(model, batch["input_ids"], batch["position_ids"])
 
-    trained = batch.labels != IGNORED
-    expected = -torch.log_softmax(logits[trained], -1).gather(1, batch.labels[trained][:, None]).sum()
-    assert loss.tokens == trained.sum() == len("hello world") + len("a b c") + len("zerotrain")
+    trained = batch["labels"] != IGNORED
+    expected = -torch.log_softmax(logits[trained], -1).gather(1, batch["labels"][trained][:, None]).sum()
+    assert loss.targets == trained.sum() == len("hello world") + len("a b c") + len("zerotrain")
     torch.testing.assert_close(loss.total, expected)
 
 
 def test_padding_is_never_trained(model, tmp_path_factory):
     batch = batch_of(tmp_path_factory, "none", "hi|a longer text")
 
-    loss = Pretrain().loss(model, batch)
+    loss = PRETRAIN.loss(model, batch)
 
-    assert loss.tokens == len("hi") + len("a longer text")
+    assert loss.targets == len("hi") + len("a longer text")
 
 
 def test_documents_packed_together_have_the_losses_they_have_alone(model, tmp_path_factory):
@@ -65,10 +71,10 @@ def test_documents_packed_together_have_the_losses_they_have_alone(model, tmp_pa
     text = "hello|a b c|zero"
 
     with torch.no_grad():
-        packed = Pretrain().loss(model, batch_of(tmp_path_factory, "isolated", text))
-        alone = Pretrain().loss(model, batch_of(tmp_path_factory, "none", text))
+        packed = PRETRAIN.loss(model, batch_of(tmp_path_factory, "isolated", text))
+        alone = PRETRAIN.loss(model, batch_of(tmp_path_factory, "none", text))
 
-    assert packed.tokens == alone.tokens
+    assert packed.targets == alone.targets
     torch.testing.assert_close(packed.total, alone.total, rtol=1e-5, atol=1e-5)
 
 
@@ -76,10 +82,10 @@ def test_concatenated_documents_do_see_each_other(model, tmp_path_factory):
     text = "hello wo|rld and a|ll the others"
 
     with torch.no_grad():
-        isolated = Pretrain().loss(model, batch_of(tmp_path_factory, "none", text))
-        stream = Pretrain().loss(model, batch_of(tmp_path_factory, "concat", text))
+        isolated = PRETRAIN.loss(model, batch_of(tmp_path_factory, "none", text))
+        stream = PRETRAIN.loss(model, batch_of(tmp_path_factory, "concat", text))
 
-    assert not torch.isclose(isolated.total / isolated.tokens, stream.total / stream.tokens, rtol=1e-4)
+    assert not torch.isclose(isolated.total / isolated.targets, stream.total / stream.targets, rtol=1e-4)
 
 
 def test_every_task_of_a_spec_is_in_the_table():

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from zerotrain.checkpoint.verify import expected_entries, export_problems
 from zerotrain.checkpoint.weights import StateDict, whole_weights
+from zerotrain.compile.model import HEADS
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import CheckpointError, reason_of
-from zerotrain.modeling.load import model_config
+from zerotrain.modeling.load import MODELS, model_config
 from zerotrain.runs.catalogue import Checkpoint, catalogue
 from zerotrain.runs.files import write_json
 from zerotrain.runs.layout import RunDirectory
@@ -54,7 +55,8 @@ def export_run(run: RunDirectory, directory: Path, *, dtype: str | None = None, 
     try:
         shutil.rmtree(draft, ignore_errors=True)
         _write(draft, model, whole_weights(checkpoint), DTYPES[chosen])
-        _copy_tokenizer(Path(str(record.stores["tokenizer"])), draft)
+        if record.stores["tokenizer"] is not None:
+            _copy_tokenizer(Path(record.stores["tokenizer"]), draft)
         _sign(draft, record, checkpoint)
         _refuse_wrong(draft, model, DTYPES[chosen])
         shutil.rmtree(directory, ignore_errors=True)
@@ -96,7 +98,7 @@ def _training_dtype(spec: RunSpec) -> str:
 
 def _empty_model(spec: RunSpec, dtype: torch.dtype) -> PreTrainedModel:
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(model_config(spec.model), dtype=dtype)
+        return MODELS[HEADS[spec.task.type]].from_config(model_config(spec.model), dtype=dtype)
 
 
 def _write(directory: Path, model: PreTrainedModel, weights: StateDict, dtype: torch.dtype) -> None:

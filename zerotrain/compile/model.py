@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zerotrain.arch.describe import architectures, model_shape, shape_problems
+from zerotrain.arch.describe import architectures, model_shape, shape_problems, supported_heads
 from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.facts import DataFacts
-from zerotrain.compile.resolve import Resolved, resolve, vocabulary_size
+from zerotrain.compile.resolve import Resolved, resolve
+from zerotrain.compile.vocabulary import vocabulary_size
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import SpecError
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.spec.load import UnreadSection
 from zerotrain.spec.pretrained import pretrained_config
 from zerotrain.spec.run import RunSpec
+
+HEADS: Mapping[str, str] = {
+    "pretrain": "causal_lm",
+    "sft": "causal_lm",
+    "dpo": "causal_lm",
+    "distill": "causal_lm",
+    "masked_lm": "masked_lm",
+    "sequence_classification": "sequence_classification",
+    "reward": "sequence_classification",
+    "image_classification": "image_classification",
+}
+"""What a model predicts, by `task.type`."""
 
 
 def model_config(spec: RunSpec, pretrained: Mapping[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
@@ -39,9 +52,18 @@ def _vocabulary(spec: RunSpec) -> int | None:
 def shape_of(spec: RunSpec, pretrained: Mapping[str, Any] | None = None) -> ModelShape | None:
     """Returns the shape of the model, or None when zerotrain does not know the architecture or it is impossible."""
     architecture, config = model_config(spec, pretrained)
-    if architecture not in architectures() or shape_problems(architecture, config):
+    head = _head(spec)
+    if architecture not in architectures() or head not in supported_heads(architecture):
         return None
-    return model_shape(architecture, config)
+    return None if shape_problems(architecture, config, head) else model_shape(architecture, config, head)
+
+
+def _head(spec: RunSpec) -> str | None:
+    """Returns what the model predicts, or None when the task could not be read."""
+    try:
+        return HEADS[spec.task.type]
+    except UnreadSection:
+        return None
 
 
 def settle(

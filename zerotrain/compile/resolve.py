@@ -8,14 +8,15 @@ from typing import Any
 
 from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.facts import DataFacts
+from zerotrain.compile.vocabulary import vocabulary_size
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import SpecError
 from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.hardware.topology import Topology, topology_of
 from zerotrain.spec.base import Spec
+from zerotrain.spec.data import PretrainedTokenizer
 from zerotrain.spec.load import UnreadSection
-from zerotrain.spec.model import BpeTokenizer, BytesTokenizer, PretrainedTokenizer, TextSource
 from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
 from zerotrain.spec.run import RunSpec
 from zerotrain.units import Duration
@@ -171,7 +172,8 @@ class _Settling:
         if length.unit == "steps":
             return length.value
         if length.unit == "tokens":
-            return -(-length.value // (batch * self.spec.data.seq_len))
+            seq_len = self.spec.data.seq_len
+            return -(-length.value // (batch * seq_len)) if seq_len else None
         return -(-length.value * self.facts.train_samples // batch) if self.facts else None
 
     def precision(self) -> Spec:
@@ -232,9 +234,9 @@ class _Settling:
 
     def model(self) -> Spec:
         model, facts = self.spec.model, self.facts
+        config = (_classes(facts) if facts else {}) | model.config
         if model.architecture is None:
-            return model
-        config = dict(model.config)
+            return model.model_copy(update={"config": config})
         vocabulary = vocabulary_size(self.spec, facts)
         if vocabulary is not None and "vocab_size" not in config:
             config["vocab_size"] = vocabulary
@@ -259,9 +261,8 @@ class _Settling:
         )
 
     def _source(self, source: Any) -> Any:
-        if not isinstance(source, TextSource):
-            return source
-        return source.model_copy(update={"path": str(self.around.path(source.path))})
+        path = getattr(source, "path", None)
+        return source if path is None else source.model_copy(update={"path": str(self.around.path(path))})
 
 
 _SECTIONS: Mapping[str, Callable[[_Settling], Any]] = {
@@ -280,17 +281,19 @@ _SECTIONS: Mapping[str, Callable[[_Settling], Any]] = {
 }
 
 
-def vocabulary_size(spec: RunSpec, facts: DataFacts | None = None) -> int | None:
-    """Returns the entries of the tokenizer's vocabulary, or None while only the tokenizer itself knows."""
-    tokenizer = spec.data.tokenizer
-    if isinstance(tokenizer, BpeTokenizer):
-        return tokenizer.vocab_size
-    if isinstance(tokenizer, BytesTokenizer):
-        return 257
-    return facts.vocab_size if facts else None
+def _classes(facts: DataFacts) -> dict[str, Any]:
+    """Returns the keys of a model's config that name its classes, and the padding that a classifier looks for."""
+    if not facts.labels:
+        return {}
+    names = {str(number): label for number, label in enumerate(facts.labels)}
+    numbers = {label: number for number, label in enumerate(facts.labels)}
+    padding = {"pad_token_id": facts.pad_token_id} if facts.vocab_size else {}
+    return {"id2label": names, "label2id": numbers, **padding}
 
 
 def _special_tokens(facts: DataFacts) -> dict[str, int]:
+    if not facts.vocab_size:
+        return {}
     return {
         "bos_token_id": facts.eos_token_id,
         "eos_token_id": facts.eos_token_id,

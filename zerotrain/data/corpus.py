@@ -1,34 +1,55 @@
-"""All documents of a list of sources, and the identity of their text."""
+"""All records of a list of sources as examples of a task, and the identity of what they hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from typing import Any, Protocol
 
 from zerotrain.data.cache import Say
-from zerotrain.data.sources.document import Document, unreadable
+from zerotrain.data.sources.record import Fault, Record, unreadable
 from zerotrain.data.sources.table import SOURCES
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import DataError
-from zerotrain.spec.model import SourceSpec
+from zerotrain.spec.data import SourceSpec
+
+Example = Mapping[str, Any]
+"""What a sample is made of: values that JSON can hold, or bytes."""
+
+EMPTY = "ZT607"
+"""The fault that never stops a run: a file without text."""
 
 _NAMED = 3
 
 
+class Reader(Protocol):
+    """The part of a form that a corpus needs."""
+
+    def read(self, record: Record) -> Example | Fault:
+        """Returns the example in a record, or why there is none."""
+        ...
+
+    def texts(self, example: Example) -> Iterator[str]:
+        """Yields the text of an example."""
+        ...
+
+
 class _Digest:
-    """The identity of a sequence of texts: their bytes and where each ends, not their names."""
+    """The identity of a sequence of examples: what they hold and where each ends, not their names."""
 
     def __init__(self) -> None:
         self._hash = blake2b(digest_size=16)
-        self.documents = 0
+        self.examples = 0
         self.bytes = 0
 
-    def add(self, text: str) -> None:
-        """Counts one more text."""
-        content = text.encode()
+    def add(self, example: Example) -> None:
+        """Counts one more example."""
+        content = _content(example)
         self._hash.update(len(content).to_bytes(8, "big") + content)
-        self.documents += 1
+        self.examples += 1
         self.bytes += len(content)
 
     def value(self) -> str:
@@ -36,72 +57,136 @@ class _Digest:
         return self._hash.hexdigest()
 
 
+@dataclass
+class _Faults:
+    """The records of one source that are of no use, by code."""
+
+    counts: Counter[str] = field(default_factory=Counter[str])
+    first: dict[str, list[tuple[str, Fault]]] = field(default_factory=dict[str, "list[tuple[str, Fault]]"])
+
+    def add(self, record: Record, fault: Fault) -> None:
+        """Counts one more record, and remembers the first few."""
+        self.counts[fault.code] += 1
+        shown = self.first.setdefault(fault.code, [])
+        if len(shown) < _NAMED:
+            shown.append((record.name, fault))
+
+    def name(self, code: str) -> str:
+        """Returns the name of the fault."""
+        return self.first[code][0][1].name
+
+    def message(self, code: str, key: str, verdict: str) -> str:
+        """Returns how many records have the fault, what becomes of them, and names the first."""
+        count, shown = self.counts[code], self.first[code]
+        records = "1 record" if count == 1 else f"{count:,} records"
+        named = "; ".join(f"`{name}` {fault.fact}" for name, fault in shown)
+        more = f"; and {count - len(shown):,} more" if count > len(shown) else ""
+        return f"{records} of `{key}` {verdict}: {named}{more}"
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """Documents that have been read once, are known to be sound, and are read again when they are needed."""
+    """Records that have been read once, are known to be sound, and are read again when they are needed."""
 
     sources: Sequence[SourceSpec]
     key: str
     """Where the sources stand in the spec: `data.train`."""
+    reader: Reader
     digest: str
     documents: int
-    """Documents that are not empty."""
+    """Records that are of use."""
     bytes: int
+    skipped: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Records that are of no use, by code."""
 
-    def texts(self) -> Iterator[str]:
-        """Yields every document that is not empty, in the order of the sources.
+    def examples(self) -> Iterator[Example]:
+        """Yields what every record of use holds, in the order of the sources.
 
-        Raises DataError (ZT604) at the end when the text is not what it was when the corpus was scanned.
+        Raises DataError (ZT604) at the end when it is not what it was when the corpus was scanned.
         """
         problems: list[Diagnostic] = []
         digest = _Digest()
         for position, source in enumerate(self.sources):
-            for document in _documents(source, f"{self.key}[{position}]", problems):
-                if document.text:
-                    digest.add(document.text)
-                    yield document.text
+            for record in _records(source, f"{self.key}[{position}]", problems):
+                example = _read(self.reader, record)
+                if not isinstance(example, Fault):
+                    digest.add(example)
+                    yield example
         if digest.value() != self.digest:
             raise DataError(*(problems or [self._changed()]))
 
+    def texts(self) -> Iterator[str]:
+        """Yields every text of every example."""
+        return (text for example in self.examples() for text in self.reader.texts(example))
+
     def _changed(self) -> Diagnostic:
         way_out = "run again when nothing writes to the data"
-        return unreadable(self.key, "its text changed while it was being prepared", self.key, way_out)
+        return unreadable(self.key, "its content changed while it was being prepared", self.key, way_out)
 
 
-def scan(sources: Sequence[SourceSpec], key: str, problems: list[Diagnostic], say: Say) -> Corpus:
+def scan(
+    sources: Sequence[SourceSpec], key: str, reader: Reader, problems: list[Diagnostic], say: Say, *, skip: bool = False
+) -> Corpus:
     """Returns the corpus of the sources, each read to its end once.
 
-    Appends a finding to `problems` for every document that cannot be read and every source that has none.
+    Appends a finding to `problems` for everything that cannot be read, every source that has nothing, and, unless
+    `skip` is set, every kind of record that is of no use. What is skipped is said.
     """
-    digest = _Digest()
+    digest, skipped = _Digest(), Counter[str]()
     for position, source in enumerate(sources):
-        _scan_source(source, f"{key}[{position}]", digest, problems, say)
-    return Corpus(sources, key, digest.value(), digest.documents, digest.bytes)
+        place = f"{key}[{position}]"
+        found_before, examples_before, faults = len(problems), digest.examples, _Faults()
+        for record in _records(source, place, problems):
+            example = _read(reader, record)
+            if isinstance(example, Fault):
+                faults.add(record, example)
+            else:
+                digest.add(example)
+        is_empty = digest.examples == examples_before
+        problems += _refused(faults, place, skip=skip and not is_empty)
+        for code in faults.counts:
+            if code == EMPTY or skip:
+                say(f"warning {code} {faults.name(code)}: {faults.message(code, place, 'skipped')}")
+        skipped.update(faults.counts)
+        if is_empty and len(problems) == found_before:
+            problems.append(_empty(source, place, faults.counts[EMPTY]))
+    return Corpus(sources, key, reader, digest.value(), digest.examples, digest.bytes, dict(skipped))
 
 
-def _scan_source(source: SourceSpec, key: str, digest: _Digest, problems: list[Diagnostic], say: Say) -> None:
-    found_before, documents_before = len(problems), digest.documents
-    empty: list[str] = []
-    for document in _documents(source, key, problems):
-        if document.text:
-            digest.add(document.text)
-        else:
-            empty.append(document.name)
-    if empty:
-        say(_skipped(empty, key))
-    if digest.documents == documents_before and len(problems) == found_before:
-        problems.append(_empty(source, key, len(empty)))
+def _refused(faults: _Faults, key: str, *, skip: bool) -> list[Diagnostic]:
+    way_out = "put them right, or set `data.bad_samples: skip`"
+    codes = [code for code in faults.counts if code != EMPTY and not skip]
+    return [
+        error(code, faults.name(code), faults.message(code, key, "cannot be used"), help=way_out, key=key)
+        for code in codes
+    ]
 
 
-def _documents(source: SourceSpec, key: str, problems: list[Diagnostic]) -> Iterator[Document]:
-    return SOURCES[source.type](source, key, problems)
+def _records(source: SourceSpec, key: str, problems: list[Diagnostic]) -> Iterator[Record]:
+    columns: Mapping[str, str] = getattr(source, "columns", {})
+    for record in SOURCES[source.type](source, key, problems):
+        yield _renamed(record, columns) if columns and not record.fault else record
 
 
-def _skipped(empty: list[str], key: str) -> str:
-    names = ", ".join(f"`{name}`" for name in empty[:_NAMED])
-    more = f" and {len(empty) - _NAMED:,} more" if len(empty) > _NAMED else ""
-    count = "1 empty document" if len(empty) == 1 else f"{len(empty):,} empty documents"
-    return f"warning ZT607 empty-document: {count} of `{key}` skipped: {names}{more}"
+def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
+    """Returns a record whose columns have the names that the task knows; the others stay as they are."""
+    taken = {field: record.fields[column] for field, column in columns.items() if column in record.fields}
+    others = {name: value for name, value in record.fields.items() if name not in (*columns, *columns.values())}
+    return replace(record, fields={**others, **taken})
+
+
+def _read(reader: Reader, record: Record) -> Example | Fault:
+    return record.fault or reader.read(record)
+
+
+def _content(example: Example) -> bytes:
+    if set(example) == {"text"}:
+        return example["text"].encode()
+    return json.dumps(example, sort_keys=True, default=_hash_of).encode()
+
+
+def _hash_of(value: Any) -> str:
+    return blake2b(value, digest_size=16).hexdigest()
 
 
 def _empty(source: SourceSpec, key: str, empty: int) -> Diagnostic:

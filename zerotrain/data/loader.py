@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zerotrain.data.collate import Batch, collate
+from zerotrain.data.batch import Batch
 from zerotrain.data.order import sample_indices
-from zerotrain.data.store import SampleStore
+from zerotrain.data.stores.base import Counts, Samples
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class MicroBatch:
 class GlobalBatch:
     """What all ranks together consume in one optimizer step."""
 
-    trained_tokens: int
-    """Tokens predicted in it, on all ranks."""
+    counts: Counts
+    """What is in it, on all ranks."""
     first_sample: int
     """Samples consumed before it, by all ranks."""
     size: int
@@ -45,7 +45,7 @@ class Loader:
 
     def __init__(
         self,
-        store: SampleStore,
+        store: Samples,
         *,
         seed: int,
         global_batch_size: int,
@@ -71,8 +71,8 @@ class Loader:
         """Returns what optimizer step `step`, counted from 0, consumes."""
         first = step * self._global_batch_size
         indices = self._indices(first)
-        tokens = self._store.trained_tokens(indices)
-        return GlobalBatch(tokens, first, len(indices), self._micro_batches(indices, first))
+        counts = self._store.counts(indices, first + np.arange(len(indices)))
+        return GlobalBatch(counts, first, len(indices), self._micro_batches(indices, first))
 
     def sequential(self, max_samples: int | None = None) -> Iterator[MicroBatch]:
         """Returns this rank's part of all samples, or of the first `max_samples`, in order and without repetition.
@@ -92,4 +92,6 @@ class Loader:
         size, stride = self._micro_batch_size, self._micro_batch_size * self.dp_size
         for begin in range(0, len(indices), stride):
             place = begin + self._dp_rank * size
-            yield MicroBatch(collate(self._store, indices[place : place + size], rows=size), first + place)
+            chosen = indices[place : place + size]
+            draws = first + place + np.arange(len(chosen))
+            yield MicroBatch(Batch.of(self._store.batch(chosen, draws, rows=size)), first + place)

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zerotrain.compile.facts import DataFacts
+from zerotrain.compile.vocabulary import SPECIAL_TOKENS
 from zerotrain.data.cache import Layer, Say, cache_root, digest
 from zerotrain.data.corpus import Corpus, scan
+from zerotrain.data.forms.base import Form, Preparation
+from zerotrain.data.forms.table import FORMS
 from zerotrain.data.pretrained import Pretrained, find_pretrained
-from zerotrain.data.store import samples_layer
-from zerotrain.data.tokenizer import OWN_TOKENIZERS, TokenizerFacts, pretrained_layer
-from zerotrain.data.tokens import tokens_layer
-from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.data.tokenizer import OWN_TOKENIZERS, Own, TokenizerFacts, pretrained_layer
+from zerotrain.diagnostic import Diagnostic
 from zerotrain.errors import DataError
-from zerotrain.spec.model import DataSpec, PretrainedTokenizer
+from zerotrain.spec.data import DataSpec, PretrainedTokenizer
+from zerotrain.spec.task import PretrainTask, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,10 @@ class PreparedData:
     """Data that is ready to be read by index."""
 
     train: Path
-    """Directory of the training samples, for `SampleStore.open`."""
+    """Directory of the training samples, for `open_samples`."""
     validation: Path | None
-    tokenizer: Path
-    """Folder of the tokenizer, for transformers."""
+    tokenizer: Path | None
+    """Folder of the tokenizer, for transformers; None where the data is no text."""
     facts: DataFacts
 
 
@@ -34,8 +36,12 @@ def silent(line: str) -> None:
     """Says nothing."""
 
 
+_PRETRAIN = PretrainTask()
+
+
 def prepare(
     data: DataSpec,
+    task: TaskSpec = _PRETRAIN,
     *,
     max_positions: int | None = None,
     pretrained_model: str | None = None,
@@ -48,19 +54,27 @@ def prepare(
     Raises DataError with every finding about the sources and the tokenizer (ZT601 to ZT604, ZT606), or about the cache
     (ZT605, ZT608). Safe to call in several processes at once.
     """
-    root = cache_root(data.cache)
+    root, form = cache_root(data.cache), FORMS[task.type](task)
     problems: list[Diagnostic] = []
-    corpora = [scan(data.train, "data.train", problems, say), scan(data.validation, "data.validation", problems, say)]
+    corpora = _scan(data, form, problems, say)
     pretrained = _pretrained(data, pretrained_model, problems)
     if problems:
         raise DataError(*problems)
     told = _Told(say)
-    tokenizer = _tokenizer(root, data, corpora[0], pretrained, max_positions, told)
-    stores = [_samples(root, data, corpus, tokenizer, told) for corpus in corpora if corpus.documents]
-    prepared = _prepared(stores, tokenizer)
+    own = Own(SPECIAL_TOKENS.get(task.type, ()), max_positions)
+    tokenizer = _tokenizer(root, data, corpora[0], pretrained, own, told)
+    layers = [form.layer(Preparation(root, data, corpus, tokenizer, told)) for corpus in corpora if corpus.documents]
+    prepared = _prepared(layers, tokenizer, form, corpora)
     if not told.anything:
         say(f"reusing prepared data {prepared.facts.fingerprint[:12]}")
     return prepared
+
+
+def _scan(data: DataSpec, form: Form, problems: list[Diagnostic], say: Say) -> list[Corpus]:
+    skip = data.bad_samples == "skip"
+    train = scan(data.train, "data.train", form, problems, say, skip=skip)
+    form.settle()
+    return [train, scan(data.validation, "data.validation", form, problems, say, skip=skip)]
 
 
 class _Told:
@@ -86,34 +100,30 @@ def _pretrained(data: DataSpec, model: str | None, problems: list[Diagnostic]) -
 
 
 def _tokenizer(
-    root: Path, data: DataSpec, corpus: Corpus, pretrained: Pretrained | None, max_positions: int | None, say: Say
-) -> Layer:
+    root: Path, data: DataSpec, corpus: Corpus, pretrained: Pretrained | None, own: Own, say: Say
+) -> Layer | None:
+    if data.tokenizer is None:
+        return None
     if pretrained is not None:
         return pretrained_layer(root, pretrained, say)
-    return OWN_TOKENIZERS[data.tokenizer.type](root, data.tokenizer, corpus, max_positions, say)
+    return OWN_TOKENIZERS[data.tokenizer.type](root, data.tokenizer, corpus, own, say)
 
 
-def _samples(root: Path, data: DataSpec, corpus: Corpus, tokenizer: Layer, say: Say) -> Layer:
-    tokens = tokens_layer(root, corpus, tokenizer, say)
-    if not tokens.facts["documents"]:
-        fact = f"the tokenizer makes no token of any document in `{corpus.key}`"
-        way_out = "use text with more than white space in it, or another tokenizer"
-        raise DataError(error("ZT603", "empty-data", fact, help=way_out, key=corpus.key))
-    return samples_layer(root, data, tokens, TokenizerFacts(**tokenizer.facts), say)
-
-
-def _prepared(stores: Sequence[Layer], tokenizer: Layer) -> PreparedData:
-    train, validation = stores[0], stores[1] if len(stores) > 1 else None
-    known = TokenizerFacts(**tokenizer.facts)
+def _prepared(layers: Sequence[Layer], tokenizer: Layer | None, form: Form, corpora: Sequence[Corpus]) -> PreparedData:
+    train, validation = layers[0], layers[1] if len(layers) > 1 else None
+    known = TokenizerFacts(**tokenizer.facts) if tokenizer else None
     facts = DataFacts(
-        fingerprint=digest([store.name for store in stores]),
-        tokenizer_fingerprint=known.fingerprint,
-        vocab_size=known.vocab_size,
-        eos_token_id=known.eos_token_id,
-        pad_token_id=known.pad_token_id,
+        fingerprint=digest([layer.name for layer in layers]),
+        tokenizer_fingerprint=known.fingerprint if known else "",
+        vocab_size=known.vocab_size if known else 0,
+        eos_token_id=known.eos_token_id if known else 0,
+        pad_token_id=known.pad_token_id if known else 0,
         train_samples=train.facts["samples"],
-        train_tokens=train.facts["trained_tokens"],
+        train_tokens=train.facts["tokens"],
         validation_samples=validation.facts["samples"] if validation else 0,
-        validation_tokens=validation.facts["trained_tokens"] if validation else 0,
+        validation_tokens=validation.facts["tokens"] if validation else 0,
+        labels=list(form.labels),
+        skipped=sum(sum(corpus.skipped.values()) for corpus in corpora),
     )
-    return PreparedData(train.path, validation.path if validation else None, tokenizer.path, facts)
+    folder = tokenizer.path if tokenizer else None
+    return PreparedData(train.path, validation.path if validation else None, folder, facts)

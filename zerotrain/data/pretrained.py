@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import DataError
-from zerotrain.spec.model import PretrainedTokenizer
+from zerotrain.spec.data import PretrainedTokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"

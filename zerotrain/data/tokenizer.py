@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
+from zerotrain.compile.vocabulary import CLASSIFY, END_OF_TEXT, MASK, SEPARATE
 from zerotrain.data.cache import Layer, Say, obtain
 from zerotrain.data.corpus import Corpus
 from zerotrain.data.pretrained import CONFIG_FILE, TOKENIZER_FILE, Pretrained, unbounded
-from zerotrain.spec.model import BpeTokenizer, BytesTokenizer
+from zerotrain.spec.data import BpeTokenizer, BytesTokenizer
 from zerotrain.units import format_bytes
-
-END_OF_TEXT = "<|endoftext|>"
 
 _UNLIMITED = int(1e30)  # what transformers itself writes for a tokenizer without a limit
 _PIECE = 1 << 18
@@ -41,6 +40,16 @@ class TokenizerFacts:
     """A text may be cut before a space or a newline that follows something else, and gives the same tokens."""
 
 
+@dataclass(frozen=True)
+class Own:
+    """What a tokenizer of our making is told besides the text."""
+
+    special_tokens: tuple[str, ...] = (END_OF_TEXT,)
+    """Entries that are not text, the end of a text first."""
+    max_positions: int | None = None
+    """The limit that it tells transformers."""
+
+
 class Encoder:
     """A tokenizer that turns plain text into token ids; nothing in a text stands for a special token."""
 
@@ -52,6 +61,20 @@ class Encoder:
         """Returns the token ids of each text, without special tokens."""
         encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+
+class PairEncoder:
+    """A tokenizer that puts one or two texts into a sequence with its special tokens, cut to a length."""
+
+    def __init__(self, folder: Path, length: int) -> None:
+        self._tokenizer = unbounded(Tokenizer.from_file(str(folder / TOKENIZER_FILE)))
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.enable_truncation(length, strategy="longest_first")
+
+    def encode(self, texts: Sequence[tuple[str, str | None]]) -> list[Encoding]:
+        """Returns `ids`, `type_ids` (0 for the first text, 1 for the second) and what was cut off of each."""
+        inputs: Any = [text if pair is None else (text, pair) for text, pair in texts]
+        return self._tokenizer.encode_batch(inputs, add_special_tokens=True)
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -67,19 +90,23 @@ def pieces(text: str) -> Iterator[str]:
     yield text[begin:]
 
 
-def bpe_layer(root: Path, spec: BpeTokenizer, corpus: Corpus, max_positions: int | None, say: Say) -> Layer:
+def bpe_layer(root: Path, spec: BpeTokenizer, corpus: Corpus, own: Own, say: Say) -> Layer:
     """Returns the tokenizer trained on the corpus."""
+    specials = list(own.special_tokens)
     key = {"tokenizers": version("tokenizers"), "text": corpus.digest, "vocab_size": spec.vocab_size}
-    trained = obtain(root, "vocabulary", key, lambda folder: _train(folder, spec.vocab_size, corpus, say), say)
+    key |= {"special_tokens": specials}
+    trained = obtain(
+        root, "vocabulary", key, lambda folder: _train(folder, spec.vocab_size, specials, corpus, say), say
+    )
     text = (trained.path / TOKENIZER_FILE).read_text(encoding="utf-8")
-    return _own_layer(root, text, max_positions, say)
+    return _own_layer(root, text, own, say)
 
 
-def bytes_layer(root: Path, spec: BytesTokenizer, corpus: Corpus, max_positions: int | None, say: Say) -> Layer:
-    """Returns the tokenizer whose ids are the 256 bytes, and 256 for the end of a text."""
+def bytes_layer(root: Path, spec: BytesTokenizer, corpus: Corpus, own: Own, say: Say) -> Layer:
+    """Returns the tokenizer whose ids are the 256 bytes, then 256 for the end of a text and what else a task needs."""
     tokenizer = _byte_level(models.BPE(vocab=_byte_vocabulary(), merges=[]), use_regex=False)
-    tokenizer.add_special_tokens([END_OF_TEXT])
-    return _own_layer(root, tokenizer.to_str(), max_positions, say)
+    tokenizer.add_special_tokens(list(own.special_tokens))
+    return _own_layer(root, tokenizer.to_str(), own, say)
 
 
 def pretrained_layer(root: Path, found: Pretrained, say: Say) -> Layer:
@@ -102,12 +129,12 @@ def fingerprint(tokenizer_json: bytes, eos_token_id: int, pad_token_id: int) -> 
     return blake2b(ids + tokenizer_json, digest_size=16).hexdigest()
 
 
-def _train(folder: Path, vocab_size: int, corpus: Corpus, say: Say) -> Mapping[str, Any]:
+def _train(folder: Path, vocab_size: int, special_tokens: list[str], corpus: Corpus, say: Say) -> Mapping[str, Any]:
     say(f"training a tokenizer of {vocab_size} entries on {format_bytes(corpus.bytes)} of text")
     tokenizer = _byte_level(models.BPE(), use_regex=True)
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=[END_OF_TEXT],
+        special_tokens=special_tokens,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -119,30 +146,42 @@ def _train(folder: Path, vocab_size: int, corpus: Corpus, say: Say) -> Mapping[s
     return {"vocab_size": found}
 
 
-def _own_layer(root: Path, text: str, max_positions: int | None, say: Say) -> Layer:
+def _own_layer(root: Path, text: str, own: Own, say: Say) -> Layer:
     """Returns the folder of a tokenizer of our making; a limit of positions changes its configuration only."""
 
     def build(folder: Path) -> Mapping[str, Any]:
         tokenizer = Tokenizer.from_str(text)
+        if CLASSIFY in own.special_tokens:
+            tokenizer.post_processor = _wrapped(tokenizer)
+        content = tokenizer.to_str().encode()
         end = tokenizer.get_vocab()[END_OF_TEXT]
-        (folder / TOKENIZER_FILE).write_bytes(text.encode())
-        (folder / CONFIG_FILE).write_text(json.dumps(_configuration(max_positions), indent=2) + "\n")
-        print_of = fingerprint(text.encode(), end, end)
+        (folder / TOKENIZER_FILE).write_bytes(content)
+        (folder / CONFIG_FILE).write_text(json.dumps(_configuration(own), indent=2) + "\n")
+        print_of = fingerprint(content, end, end)
         return asdict(TokenizerFacts(print_of, tokenizer.get_vocab_size(), end, end, splittable=True))
 
-    key = {"tokenizers": version("tokenizers"), "text": blake2b(text.encode()).hexdigest(), "limit": max_positions}
-    return obtain(root, "tokenizer", key, build, say)
+    key = {"tokenizers": version("tokenizers"), "text": blake2b(text.encode()).hexdigest(), "limit": own.max_positions}
+    return obtain(root, "tokenizer", key | {"special_tokens": list(own.special_tokens)}, build, say)
 
 
-def _configuration(max_positions: int | None) -> dict[str, Any]:
+def _wrapped(tokenizer: Tokenizer) -> Any:
+    """Returns what puts BERT's special tokens around one text or two."""
+    single, pair = f"{CLASSIFY} $A {SEPARATE}", f"{CLASSIFY} $A {SEPARATE} $B:1 {SEPARATE}:1"
+    known = [(token, tokenizer.token_to_id(token)) for token in (CLASSIFY, SEPARATE)]
+    return processors.TemplateProcessing(single=single, pair=pair, special_tokens=known)
+
+
+def _configuration(own: Own) -> dict[str, Any]:
     """Returns what transformers needs to know; there is no unknown token, because every byte has an entry."""
+    encoder = {"cls_token": CLASSIFY, "sep_token": SEPARATE, "mask_token": MASK}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": END_OF_TEXT,
         "eos_token": END_OF_TEXT,
         "pad_token": END_OF_TEXT,
+        **(encoder if CLASSIFY in own.special_tokens else {}),
         "clean_up_tokenization_spaces": False,
-        "model_max_length": max_positions or _UNLIMITED,
+        "model_max_length": own.max_positions or _UNLIMITED,
     }
 
 
@@ -161,6 +200,6 @@ def _byte_vocabulary() -> dict[str, int]:
     return itself | dict(zip(alphabet[len(itself) :], others, strict=True))
 
 
-Builder = Callable[[Path, Any, Corpus, int | None, Say], Layer]
+Builder = Callable[[Path, Any, Corpus, Own, Say], Layer]
 
 OWN_TOKENIZERS: Mapping[str, Builder] = {"bpe": bpe_layer, "bytes": bytes_layer}

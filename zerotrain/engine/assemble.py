@@ -13,7 +13,7 @@ from zerotrain.arch.flops import forward_backward_flops_per_token
 from zerotrain.checkpoint.save import Position, Saver
 from zerotrain.compile.model import settle
 from zerotrain.data.loader import Loader
-from zerotrain.data.store import SampleStore
+from zerotrain.data.stores.table import open_samples
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.engine.device import device_of
 from zerotrain.engine.evaluate import evaluate
@@ -32,7 +32,8 @@ from zerotrain.monitor.sinks.base import Sink
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.run import RunSpec
-from zerotrain.tasks.base import Task
+from zerotrain.tasks.base import Task, TaskContext
+from zerotrain.tasks.pretrain import Pretrain
 from zerotrain.tasks.table import TASKS
 from zerotrain.units import Duration
 
@@ -56,8 +57,8 @@ class Parts:
 def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) -> Training:
     """Returns everything the loop needs. The untrained model is measured on the way, if the spec asks for it."""
     spec, steps, clock = parts.spec, parts.record.steps, StepClock()
-    task = TASKS[spec.task.type]()
-    if spec.data.packing == "isolated":
+    task = TASKS[spec.task.type](TaskContext(spec.task, parts.record.data.labels))
+    if isinstance(task, Pretrain) and spec.data.packing == "isolated":
         _refuse_leaks(parts, ready.engine, task)
     hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps)]
     if parts.stores["validation"] is not None:
@@ -78,7 +79,7 @@ def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) ->
     return Training(spec, steps, ready, task, loader, state, hooks)
 
 
-def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: Task) -> None:
+def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: Pretrain) -> None:
     engine.eval()
     refuse_leaks(partial(task.logits, engine), parts.record.data.vocab_size, device_of(engine))
     engine.train()
@@ -87,7 +88,7 @@ def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: Task) -> None:
 def _loader(parts: Parts, store: str) -> Loader:
     batch = parts.spec.batch
     return Loader(
-        SampleStore.open(Path(store)),
+        open_samples(Path(store)),
         seed=parts.spec.seed,
         global_batch_size=batch.global_batch_size,
         micro_batch_size=batch.micro_batch_size,
@@ -124,7 +125,8 @@ def _as_error(finding: Diagnostic) -> Diagnostic:
 def _speed(parts: Parts) -> Speed:
     spec = parts.spec
     shape, gpu = settle(spec, surroundings()).shape, find_gpu(spec.hardware.gpu)
-    flops = forward_backward_flops_per_token(shape, spec.data.seq_len) if shape else None
+    length = spec.data.seq_len
+    flops = forward_backward_flops_per_token(shape, length) if shape and length else None
     peak = getattr(gpu, _PEAKS[spec.precision.dtype]) if gpu else None
     return Speed(flops, peak, parts.ranks.world_size)
 

@@ -42,6 +42,7 @@ class LogUpdates:
             "samples": state.samples,
             "step_seconds": seconds,
             "tokens_per_second": tokens_per_second,
+            "samples_per_second": update.samples / seconds,
             "mfu": self.speed.mfu(tokens_per_second),
             "peak_bytes": peak_bytes(),
             "skipped": update.skipped,

@@ -25,12 +25,14 @@ class Update:
     """What one optimizer update was."""
 
     loss: float
-    """Mean over all trained tokens of the global batch, on all ranks."""
+    """Mean over all targets of the global batch, on all ranks: trained tokens, or records, or pairs."""
     grad_norm: float | None
     """Norm of the whole gradient before clipping."""
     lr: float
     tokens: int
-    """Trained tokens of the global batch."""
+    """Tokens of the global batch that are not padding; 0 for images."""
+    samples: int
+    """Samples of the global batch."""
     skipped: bool
     """True when the gradient was not finite, and the weights were left as they were."""
 
@@ -76,12 +78,12 @@ def train_step(training: Training, step: int) -> None:
 def make_update(training: Training, batch: GlobalBatch) -> Update:
     """Accumulates the gradients of a global batch and lets the optimizer step once.
 
-    DeepSpeed averages gradients over the ranks; scaled by ranks / tokens, the mean over ranks is the mean over tokens,
-    whatever the number of micro-batches and however the tokens are spread over them.
+    DeepSpeed averages gradients over the ranks; scaled by ranks / targets, the mean over ranks is the mean over the
+    targets, whatever the number of micro-batches and however the targets are spread over them.
     """
     engine, dp = training.ready.engine, training.loader.dp_size
     device = device_of(engine)
-    scale = dp / batch.trained_tokens
+    scale = dp / batch.counts.targets
     total = torch.zeros((), dtype=torch.float64, device=device)
     grad_norm: float | None = None
     for micro_batch in batch.micro_batches:
@@ -93,10 +95,11 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
             grad_norm = _unwrapped_grad_norm(engine)
         engine.step()
     return Update(
-        loss=sum_over_ranks(total).item() / batch.trained_tokens,
+        loss=sum_over_ranks(total).item() / batch.counts.targets,
         grad_norm=_reported_grad_norm(engine) if grad_norm is None else grad_norm,
         lr=engine.get_lr()[0],
-        tokens=batch.trained_tokens,
+        tokens=batch.counts.tokens,
+        samples=batch.size,
         skipped=not engine.was_step_applied(),
     )
 

@@ -58,12 +58,12 @@ def find_data(record: RunRecord, spec: RunSpec, say: Say) -> dict[str, str | Non
 
 
 def _prepare(spec: RunSpec, max_positions: int | None, say: Say) -> PreparedData:
-    return prepare(spec.data, max_positions=max_positions, pretrained_model=spec.model.pretrained, say=say)
+    return prepare(spec.data, spec.task, max_positions=max_positions, pretrained_model=spec.model.pretrained, say=say)
 
 
 def _stores(prepared: PreparedData) -> dict[str, str | None]:
     return {
         "train": str(prepared.train),
         "validation": str(prepared.validation) if prepared.validation else None,
-        "tokenizer": str(prepared.tokenizer),
+        "tokenizer": str(prepared.tokenizer) if prepared.tokenizer else None,
     }

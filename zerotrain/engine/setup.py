@@ -14,7 +14,7 @@ import torch
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.compile.facts import DataFacts
-from zerotrain.compile.model import refuse_small_vocabulary
+from zerotrain.compile.model import HEADS, refuse_small_vocabulary
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
 from zerotrain.engine.quirks import drop_orphaned_states, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
@@ -57,9 +57,10 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     """
     ds_config = json.loads(run.ds_config.read_text(encoding="utf-8"))
     say("building the model")
-    model = load_model(spec.model, ds_config, spec.seed)
-    refuse_small_vocabulary(model.config.get_text_config().vocab_size, facts)
-    model.config.use_cache = False
+    model = load_model(spec.model, ds_config, spec.seed, HEADS[spec.task.type])
+    if facts.vocab_size:
+        refuse_small_vocabulary(model.config.get_text_config().vocab_size, facts)
+        model.config.use_cache = False
     enable_recompute(model, spec.activation_checkpointing, ds_config)
     recorder = RecordingDict(ds_config)
     parameters: Any = list(model.parameters())

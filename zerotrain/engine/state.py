@@ -22,4 +22,4 @@ class TrainState:
         """Notes that the batch has been trained on."""
         self.step += 1
         self.samples = batch.first_sample + batch.size
-        self.tokens += batch.trained_tokens
+        self.tokens += batch.counts.tokens

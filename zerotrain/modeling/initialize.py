@@ -7,7 +7,7 @@ ranks and order of construction do not change the weights a run starts from; rou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import deepspeed
@@ -19,18 +19,26 @@ _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential, PreTrainedModel)
 """Modules whose own initialization never reaches into their children: gathering these would gather a whole model."""
 
 
-def initialize_weights(model: PreTrainedModel, seed: int) -> None:
+def initialize_weights(model: PreTrainedModel, seed: int, *, only: Collection[str] | None = None) -> None:
     """Gives every parameter its initial value, by the architecture's own rules.
 
-    Parameters that ZeRO stage 3 has partitioned are gathered one module at a time. All ranks must call this.
+    With the names of some parameters, only the modules that own one of them. Parameters that ZeRO stage 3 has
+    partitioned are gathered one module at a time. All ranks must call this.
     """
     for name, module, owner in _children_first(model, "", model):
+        if only is not None and not _owned(module, name) & set(only):
+            continue
         parameters = list(module.parameters(recurse=not isinstance(module, _CONTAINERS)))
         _raise_buffers(module)
         with _gathered(parameters), _in_fp32(parameters), torch.no_grad():
             torch.manual_seed(derived_seed(seed, name))
             owner._init_weights(module)
     model.tie_weights()
+
+
+def _owned(module: nn.Module, name: str) -> set[str]:
+    """Returns the full names of the parameters that are a module's own, not its children's."""
+    return {f"{name}.{own}".removeprefix(".") for own, _ in module.named_parameters(recurse=False)}
 
 
 def recompute_buffers(model: PreTrainedModel) -> None:

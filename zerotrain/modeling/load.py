@@ -8,22 +8,41 @@ from typing import Any
 
 import deepspeed
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForMaskedLM,
+    AutoModelForSequenceClassification,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.initialization import no_init_weights
 from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
 from zerotrain.modeling.initialize import initialize_weights, recompute_buffers
 from zerotrain.spec.model import ModelSpec
 
+MODELS: Mapping[str, Any] = {
+    "causal_lm": AutoModelForCausalLM,
+    "masked_lm": AutoModelForMaskedLM,
+    "sequence_classification": AutoModelForSequenceClassification,
+    "image_classification": AutoModelForImageClassification,
+}
+"""What builds a model, by its head."""
 
-def load_model(spec: ModelSpec, ds_config: Mapping[str, Any], seed: int) -> PreTrainedModel:
-    """Returns the model in fp32, or at stage 3 partitioned in the training dtype. All ranks must call this."""
+
+def load_model(spec: ModelSpec, ds_config: Mapping[str, Any], seed: int, head: str = "causal_lm") -> PreTrainedModel:
+    """Returns the model in fp32, or at stage 3 partitioned in the training dtype. All ranks must call this.
+
+    What pretrained weights do not have, such as a new head, is initialized as in a model from scratch.
+    """
     partitioned = ds_config["zero_optimization"]["stage"] == 3
     if spec.pretrained is not None:
-        return _pretrained(spec.pretrained, spec, ds_config, partitioned)
+        return _pretrained(spec.pretrained, spec, ds_config, seed, head)
     config = model_config(spec)
     with _partitioning(ds_config) if partitioned else nullcontext(), no_init_weights():
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation=spec.attention)
+        model = MODELS[head].from_config(config, dtype=torch.float32, attn_implementation=spec.attention)
     initialize_weights(model, seed)
     return model
 
@@ -36,17 +55,20 @@ def model_config(spec: ModelSpec) -> PretrainedConfig:
     return AutoConfig.from_pretrained(spec.pretrained, revision=spec.revision or "main", **spec.config)
 
 
-def _pretrained(path: str, spec: ModelSpec, ds_config: Mapping[str, Any], partitioned: bool) -> PreTrainedModel:
+def _pretrained(path: str, spec: ModelSpec, ds_config: Mapping[str, Any], seed: int, head: str) -> PreTrainedModel:
+    partitioned = ds_config["zero_optimization"]["stage"] == 3
     # transformers partitions while it loads, for as long as this object lives.
     alive = HfDeepSpeedConfig(dict(ds_config)) if partitioned else None
-    model = AutoModelForCausalLM.from_pretrained(
+    model, found = MODELS[head].from_pretrained(
         path,
         config=model_config(spec),
         revision=spec.revision or "main",
         dtype=torch.float32,
         attn_implementation=spec.attention,
+        output_loading_info=True,
     )
     del alive
+    initialize_weights(model, seed, only=found["missing_keys"])
     if partitioned:
         recompute_buffers(model)
     return model

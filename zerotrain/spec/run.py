@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from zerotrain.spec.base import Bool, Length, NonNegativeInt, PositiveInt, RawKeys, Spec
-from zerotrain.spec.model import DataSpec, ModelSpec, PretrainTask, TaskSpec
+from zerotrain.spec.data import DataSpec
+from zerotrain.spec.model import ModelSpec
 from zerotrain.spec.parallelism import (
     ActivationCheckpointingField,
     ActivationCheckpointingSpec,
@@ -18,6 +19,7 @@ from zerotrain.spec.parallelism import (
     ParallelSpec,
     ZeroSpec,
 )
+from zerotrain.spec.task import PretrainTask, TaskSpec
 from zerotrain.spec.training import BatchSpec, OptimizerSpec, PrecisionField, PrecisionSpec, ScheduleSpec
 from zerotrain.units import parse_count
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from deepspeed import DeepSpeedEngine
-from torch.nn import functional
+from functools import partial
 
-from zerotrain.data.collate import Batch
-from zerotrain.data.store import IGNORED
-from zerotrain.tasks.base import SummedLoss
+import torch
+
+from zerotrain.data.batch import Batch
+from zerotrain.spec.task import PretrainTask
+from zerotrain.tasks.base import Model, SummedLoss, TaskContext
+from zerotrain.tasks.losses import summed_cross_entropy
+from zerotrain.tasks.meters import PerplexityMeter
 
 
 class Pretrain:
@@ -18,14 +20,22 @@ class Pretrain:
     not see each other, with a model's sliding window where it has one.
     """
 
-    def logits(self, engine: DeepSpeedEngine, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
-        """Returns [batch, length, vocabulary] for ids and positions [batch, length]."""
-        return engine(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
+    def __init__(self, context: TaskContext) -> None:
+        assert isinstance(context.task, PretrainTask)
+        self._smoothing = context.task.label_smoothing
 
-    def loss(self, engine: DeepSpeedEngine, batch: Batch) -> SummedLoss:
+    def logits(self, model: Model, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
+        """Returns [batch, length, vocabulary] for ids and positions [batch, length]."""
+        return model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
+
+    def loss(self, model: Model, batch: Batch) -> SummedLoss:
         """Returns the cross-entropy summed over all trained positions; labels are already shifted."""
-        logits = self.logits(engine, batch.input_ids, batch.position_ids)
-        total = functional.cross_entropy(
-            logits.flatten(0, 1).float(), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        return SummedLoss(total, torch.count_nonzero(batch.labels != IGNORED))
+        return self._cross_entropy(model, batch, self._smoothing)
+
+    def meter(self, model: Model, device: torch.device) -> PerplexityMeter:
+        """Returns a meter of loss and perplexity, both without label smoothing."""
+        return PerplexityMeter(partial(self._cross_entropy, model, smoothing=0.0), device)
+
+    def _cross_entropy(self, model: Model, batch: Batch, smoothing: float) -> SummedLoss:
+        logits = self.logits(model, batch["input_ids"], batch["position_ids"])
+        return summed_cross_entropy(logits, batch["labels"], smoothing)

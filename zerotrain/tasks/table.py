@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from zerotrain.tasks.base import Task
+from zerotrain.tasks.base import Task, TaskContext
 from zerotrain.tasks.pretrain import Pretrain
+from zerotrain.tasks.sequence_classification import SequenceClassification
 
-TASKS: Mapping[str, Callable[[], Task]] = {"pretrain": Pretrain}
+TASKS: Mapping[str, Callable[[TaskContext], Task]] = {
+    "pretrain": Pretrain,
+    "sequence_classification": SequenceClassification,
+}
 """Task of a spec, by `task.type`."""

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from zerotrain.diagnostic import Diagnostic, Severity
 
 One = Callable[..., Diagnostic]
@@ -54,3 +56,27 @@ def test_zt612_a_tokenizer_without_a_name(one: One, findings: Findings, caret: C
     assert (finding.place.key, caret(finding)) == ("data.tokenizer", "{type: pretrained}")
     assert findings(data=data(tokenizer="{type: pretrained, path: org/name}")) == []
     assert findings(data=data(tokenizer="{type: pretrained}"), model="{pretrained: org/name}") == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "fact"),
+    [
+        ("seq_len: 32", "no `tokenizer` says how text becomes tokens"),
+        ("tokenizer: {type: bytes}", "no `seq_len` says how many tokens a sample has"),
+    ],
+)
+def test_zt617_text_needs_a_tokenizer_and_a_length(one: One, findings: Findings, missing: str, fact: str) -> None:
+    finding = one(data=f"{{train: [{{type: python_stdlib}}], {missing}}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT617", "text-without-tokenizer", Severity.ERROR)
+    assert (finding.place.key, finding.message) == ("data", fact)
+    assert findings(data=data()) == []
+
+
+def test_zt618_images_have_no_tokens(one: One, findings: Findings) -> None:
+    images = {"task": "{type: image_classification}", "model": "{architecture: resnet}"}
+    finding = one(**images, data="{train: [{type: python_stdlib}]}", horizon="1000 tokens")
+
+    assert (finding.code, finding.name, finding.place.key) == ("ZT618", "tokens-of-images", "horizon")
+    assert finding.message == "`1000 tokens` is a number of tokens, but images have none"
+    assert findings(**images, data="{train: [{type: python_stdlib}]}", horizon="2 epochs") == []

@@ -110,3 +110,11 @@ def test_zt024_names_every_value_that_cannot_be(findings: Findings, caret: Caret
     found = findings(model="{architecture: gpt2, config: {n_embd: x, n_layer: -1, n_head: 0}}")
 
     assert [(f.code, caret(f)) for f in found] == [("ZT024", "x"), ("ZT024", "-1"), ("ZT024", "0")]
+
+
+def test_zt025_an_architecture_without_the_head_of_the_task(one: One, findings: Findings) -> None:
+    finding = one(model="{architecture: bert}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT025", "unsuited-architecture", Severity.ERROR)
+    assert (finding.place.key, finding.message) == ("model.architecture", "`bert` cannot do the task `pretrain`")
+    assert findings(model="{architecture: bert}", task="{type: sequence_classification}") == []

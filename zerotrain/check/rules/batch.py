@@ -146,7 +146,7 @@ def _exceeds(length: Duration, limit: Duration) -> bool:
 def _steps(case: Case, length: Duration) -> int | None:
     """Returns a length in steps where that follows from the spec alone."""
     batch = case.spec.batch.global_batch_size
-    per_step = {"steps": 1, "tokens": batch * case.spec.data.seq_len}.get(length.unit)
+    per_step = {"steps": 1, "tokens": batch * (case.spec.data.seq_len or 0)}.get(length.unit)
     return -(-length.value // per_step) if per_step else None
 
 
@@ -171,7 +171,8 @@ def _come_to(case: Case) -> dict[str, int | None]:
     """Returns what can be expected, by name; None for what is not known before the data is counted."""
     resolved, batch = case.resolved, case.resolved.spec.batch
     steps, accumulation = resolved.steps, batch.gradient_accumulation_steps
-    tokens = steps * batch.global_batch_size * case.spec.data.seq_len if steps else None
+    length = case.spec.data.seq_len
+    tokens = steps * batch.global_batch_size * length if steps and length else None
     return {
         "world_size": case.topology.world_size,
         "data_parallel_size": case.topology.dp,

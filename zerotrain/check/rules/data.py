@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
-from zerotrain.compile.resolve import vocabulary_size
+from zerotrain.compile.vocabulary import IMAGE_TASKS, vocabulary_size
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.model import PretrainedTokenizer
+from zerotrain.spec.data import PretrainedTokenizer
 
 _PREPARING = "preparing data"
 
@@ -103,7 +103,7 @@ def overlong_sequence(case: Case) -> Iterator[Diagnostic]:
     """
     limit = case.shape.max_positions if case.shape else None
     length = case.spec.data.seq_len
-    if limit is not None and length > limit:
+    if limit is not None and length is not None and length > limit:
         message = f"samples of {length} tokens are longer than the {limit} positions of the model"
         yield case.error("data.seq_len", message, help=f"use at most {limit}, or raise the model's positions")
 
@@ -135,6 +135,84 @@ def tokenizer_without_path(case: Case) -> Iterator[Diagnostic]:
         yield case.error("data.tokenizer", "no tokenizer is named", help="add `path:` with a folder or hub id")
 
 
+@reported_by(_PREPARING, "ZT613", "missing-column")
+def missing_column() -> None:
+    """Records lack a column that the task needs.
+
+    Why: without it there is nothing to train on; another column is not guessed.
+    Wrong: `{type: jsonl, path: reviews.jsonl}`, whose lines have `review` and `stars`
+    Right: `{type: jsonl, path: reviews.jsonl, columns: {text: review, label: stars}}`
+    """
+
+
+@reported_by(_PREPARING, "ZT614", "broken-line")
+def broken_line() -> None:
+    """Lines of a file cannot be read.
+
+    Why: a line cut off in the middle often means a file cut off in the middle.
+    Wrong: `{"text": "an unfinished`
+    Right: `{"text": "a whole line"}`
+    """
+
+
+@reported_by(_PREPARING, "ZT615", "wrong-type")
+def wrong_type() -> None:
+    """A column holds values of another type than the task needs.
+
+    Why: a number where text is meant, or text where a number is meant, would be trained as something else.
+    Wrong: `{"text": 42}`
+    Right: `{"text": "42"}`
+    """
+
+
+@reported_by(_PREPARING, "ZT616", "unknown-label")
+def unknown_label() -> None:
+    """Records have a label that is no class of the run.
+
+    Why: the classes are those that `task.labels` names, or else those of the training data; a model has no output for
+    any other.
+    Wrong: `task: {type: sequence_classification, labels: [bad, good]}` and a record with the label `great`
+    Right: `labels: [bad, good, great]`
+    """
+
+
+@rule("ZT617", "text-without-tokenizer")
+def text_without_tokenizer(case: Case) -> Iterator[Diagnostic]:
+    """A task on text has no tokenizer, or no length of its samples.
+
+    Why: text becomes tokens by a tokenizer, and samples by a length; only images do without.
+    Wrong: `data: {train: [{type: python_stdlib}]}`
+    Right: `data: {train: [{type: python_stdlib}], tokenizer: {type: bytes}, seq_len: 256}`
+    """
+    data = case.spec.data
+    if case.spec.task.type in IMAGE_TASKS:
+        return
+    if data.tokenizer is None:
+        yield case.error("data", "no `tokenizer` says how text becomes tokens", help="add `tokenizer: {type: bytes}`")
+    if data.seq_len is None:
+        yield case.error("data", "no `seq_len` says how many tokens a sample has", help="add `seq_len: 256`")
+
+
+@rule("ZT618", "tokens-of-images")
+def tokens_of_images(case: Case) -> Iterator[Diagnostic]:
+    """A length is given in tokens, but images have none.
+
+    Why: how many steps so many tokens are cannot be said.
+    Wrong: `{task: {type: image_classification}, horizon: 2B tokens}`
+    Right: `{task: {type: image_classification}, horizon: 10 epochs}`
+    """
+    spec = case.spec
+    lengths = {
+        "horizon": spec.horizon,
+        "schedule.warmup": spec.schedule.warmup,
+        "checkpoint.save_every": spec.checkpoint.save_every,
+        "evaluation.every": spec.evaluation.every,
+    }
+    for key, length in lengths.items():
+        if spec.task.type in IMAGE_TASKS and length is not None and length.unit == "tokens":
+            yield case.error(key, f"`{length}` is a number of tokens, but images have none", help="use epochs or steps")
+
+
 RULES: tuple[Rule, ...] = (
     missing_data,
     not_utf8,
@@ -147,4 +225,10 @@ RULES: tuple[Rule, ...] = (
     overlong_sequence,
     small_vocabulary,
     tokenizer_without_path,
+    missing_column,
+    broken_line,
+    wrong_type,
+    unknown_label,
+    text_without_tokenizer,
+    tokens_of_images,
 )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from zerotrain.arch.describe import architectures, known_config_keys, shape_problems
+from zerotrain.arch.describe import architectures, known_config_keys, shape_problems, supported_heads
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
+from zerotrain.compile.model import HEADS
 from zerotrain.diagnostic import Diagnostic, Fix
 from zerotrain.spec.suggest import evident, listed, nearest
 
@@ -216,10 +217,26 @@ def impossible_model(case: Case) -> Iterator[Diagnostic]:
     Right: `{hidden_size: 128, num_attention_heads: 8}`
     """
     architecture, config = case.model
-    if architecture not in architectures():
+    head = HEADS[case.spec.task.type]
+    if architecture not in architectures() or head not in supported_heads(architecture):
         return
-    for problem in shape_problems(architecture, config):
+    for problem in shape_problems(architecture, config, head):
         yield case.error(f"model.config.{problem.key}", problem.message, help=problem.help)
+
+
+@rule("ZT025", "unsuited-architecture")
+def unsuited_architecture(case: Case) -> Iterator[Diagnostic]:
+    """The architecture cannot do the task.
+
+    Why: transformers has no class of this architecture with such a head, and would refuse when the model is built.
+    Wrong: `{model: {architecture: resnet}, task: {type: pretrain}}`
+    Right: `{model: {architecture: llama}, task: {type: pretrain}}`
+    """
+    architecture, task = case.model[0], case.spec.task.type
+    if architecture in architectures() and HEADS[task] not in supported_heads(architecture):
+        suited = ", ".join(f"`{name}`" for name in architectures() if HEADS[task] in supported_heads(name))
+        message = f"`{architecture}` cannot do the task `{task}`"
+        yield case.error("model.architecture", message, help=f"use another task, or one of {suited}")
 
 
 _READING_CONFIG = "reading a DeepSpeed config"
@@ -356,6 +373,7 @@ RULES: tuple[Rule, ...] = (
     unknown_model_key,
     unusable_pretrained,
     impossible_model,
+    unsuited_architecture,
     invalid_json,
     only_hjson,
     python_literal,

@@ -9,14 +9,14 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
-from zerotrain.data.sources.document import Document, in_split, read_text
+from zerotrain.data.sources.record import Record, in_split, read_text
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.model import PythonStdlibSource
+from zerotrain.spec.data import PythonStdlibSource
 
 _LEFT_OUT = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 
 
-def python_stdlib(source: PythonStdlibSource, key: str, problems: list[Diagnostic]) -> Iterator[Document]:
+def python_stdlib(source: PythonStdlibSource, key: str, problems: list[Diagnostic]) -> Iterator[Record]:
     """Yields the library's files in the order of their paths' hashes, named by their paths inside the library.
 
     Tests and installed packages are left out, and so are empty files: they only mark packages.
@@ -27,11 +27,11 @@ def python_stdlib(source: PythonStdlibSource, key: str, problems: list[Diagnosti
     return islice(_documents(root, names, key, problems), source.max_documents)
 
 
-def _documents(root: Path, names: list[str], key: str, problems: list[Diagnostic]) -> Iterator[Document]:
+def _documents(root: Path, names: list[str], key: str, problems: list[Diagnostic]) -> Iterator[Record]:
     for name in names:
         text = read_text(root / name, name, key, problems)
         if text:
-            yield Document(name, text)
+            yield Record(name, {"text": text})
 
 
 def _names(root: Path) -> Iterator[str]:

@@ -2,87 +2,29 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from zerotrain.data.sources.document import Document, in_split, read_text, unreadable
-from zerotrain.diagnostic import Diagnostic, error
-from zerotrain.errors import reason_of
-from zerotrain.spec.model import TextSource
-from zerotrain.spec.suggest import nearest
+from zerotrain.data.sources.files import files_of
+from zerotrain.data.sources.record import Record, in_split, read_text
+from zerotrain.diagnostic import Diagnostic
+from zerotrain.spec.data import TextSource
 
 
-def text(source: TextSource, key: str, problems: list[Diagnostic]) -> Iterator[Document]:
+def text(source: TextSource, key: str, problems: list[Diagnostic]) -> Iterator[Record]:
     """Yields the files that the path or pattern names, sorted by path.
 
     Copies of a text are always in the same split, because the split goes by content.
     """
     key = f"{key}.path"
-    documents = _documents(_files(source.path, key, problems), key, problems)
-    chosen = (document for document in documents if in_split(document.text.encode(), source.split))
+    records = _records(files_of(source.path, key, problems), key, problems)
+    chosen = (record for record in records if in_split(record.fields["text"].encode(), source.split))
     return islice(chosen, source.max_documents)
 
 
-def _documents(files: Iterable[Path], key: str, problems: list[Diagnostic]) -> Iterator[Document]:
+def _records(files: Iterable[Path], key: str, problems: list[Diagnostic]) -> Iterator[Record]:
     for path in files:
         content = read_text(path, str(path), key, problems)
         if content is not None:
-            yield Document(str(path), content)
-
-
-def _files(pattern: str, key: str, problems: list[Diagnostic]) -> list[Path]:
-    try:
-        return _matches(Path(pattern).expanduser(), key, problems)
-    except (OSError, RuntimeError) as failure:  # RuntimeError: `~name` of a user that does not exist
-        reason = reason_of(failure)
-        problems.append(unreadable(pattern, reason, key, "make the path readable, or name another"))
-        return []
-
-
-def _matches(path: Path, key: str, problems: list[Diagnostic]) -> list[Path]:
-    if path.is_file():
-        return [path]
-    if path.exists():
-        problems.append(_no_file(path, key))
-        return []
-    # Unlike Path.glob, glob.glob leaves hidden files out as a shell does, and means the same by `**` in every Python.
-    matches = glob.glob(str(path), recursive=True)
-    files = sorted(match for match in map(Path, matches) if match.is_file())
-    if not files:
-        problems.append(_missing(path, key))
-    return files
-
-
-def _no_file(path: Path, key: str) -> Diagnostic:
-    if path.is_dir():
-        return unreadable(str(path), "it is a directory", key, f"name its files: `{path / '**' / '*.txt'}`")
-    return unreadable(str(path), "it is not a regular file", key, "copy the data to a regular file first")
-
-
-def _missing(path: Path, key: str) -> Diagnostic:
-    fact = f"`{path}` matches no file" if glob.has_magic(str(path)) else f"`{path}` does not exist"
-    close = _nearest_path(path)
-    way_out = f"did you mean `{close}`?" if close else "paths are relative to the directory the command runs in"
-    return error("ZT601", "missing-data", fact, help=way_out, key=key)
-
-
-def _nearest_path(path: Path) -> Path | None:
-    """Returns the path with its first missing part replaced by the sibling most like it, if there is one."""
-    known = Path(path.anchor)
-    for position, part in enumerate(path.parts[len(known.parts) :], start=len(known.parts)):
-        if glob.has_magic(part):
-            return None
-        if not (known / part).exists():
-            close = nearest(part, _children(known))
-            return known.joinpath(close, *path.parts[position + 1 :]) if close else None
-        known /= part
-    return None
-
-
-def _children(folder: Path) -> list[str]:
-    try:
-        return sorted(child.name for child in folder.iterdir())
-    except OSError:
-        return []
+            yield Record(str(path), {"text": content})

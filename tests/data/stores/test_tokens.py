@@ -10,20 +10,24 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from zerotrain.data import tokens as module
 from zerotrain.data.cache import Layer
 from zerotrain.data.corpus import Corpus, scan
+from zerotrain.data.forms.text import TextForm
 from zerotrain.data.pretrained import find_pretrained
-from zerotrain.data.tokenizer import OWN_TOKENIZERS, pretrained_layer
-from zerotrain.data.tokens import token_dtype, tokens_layer
-from zerotrain.spec.model import BytesTokenizer, PretrainedTokenizer, TextSource
+from zerotrain.data.stores import tokens as module
+from zerotrain.data.stores.tokens import token_dtype, tokens_layer
+from zerotrain.data.tokenizer import OWN_TOKENIZERS, Own, pretrained_layer
+from zerotrain.spec.data import BytesTokenizer, PretrainedTokenizer, TextSource
+from zerotrain.spec.task import PretrainTask
+
+TEXT = TextForm(PretrainTask())
 
 
 def corpus_of(folder: Path, *texts: str) -> Corpus:
     folder.mkdir(exist_ok=True)
     for number, text in enumerate(texts):
         (folder / f"{number:03}.txt").write_bytes(text.encode())
-    return scan([TextSource(type="text", path=str(folder / "*.txt"))], "data.train", [], print)
+    return scan([TextSource(type="text", path=str(folder / "*.txt"))], "data.train", TEXT, [], print)
 
 
 def bytes_of(layer: Layer) -> list[list[int]]:
@@ -35,7 +39,7 @@ def bytes_of(layer: Layer) -> list[list[int]]:
 
 
 def tokenized(root: Path, corpus: Corpus) -> Layer:
-    tokenizer = OWN_TOKENIZERS["bytes"](root, BytesTokenizer(type="bytes"), corpus, None, print)
+    tokenizer = OWN_TOKENIZERS["bytes"](root, BytesTokenizer(type="bytes"), corpus, Own(), print)
     return tokens_layer(root, corpus, tokenizer, lambda line: None)
 
 

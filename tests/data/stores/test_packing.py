@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerotrain.data.packing import PACKINGS, SampleIndex, best_fit_decreasing, pack_concat, pack_isolated, pack_none
-from zerotrain.spec.model import Packing
+from zerotrain.data.stores.packing import (
+    PACKINGS,
+    SampleIndex,
+    best_fit_decreasing,
+    pack_concat,
+    pack_isolated,
+    pack_none,
+)
+from zerotrain.spec.data import Packing
 
 inputs_of_documents = st.lists(st.integers(1, 60), min_size=1, max_size=40)
 

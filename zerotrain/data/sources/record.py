@@ -1,25 +1,40 @@
-"""A document, and reading one from a file with a finding for everything that can be wrong with it."""
+"""A record of a source, and reading a text from a file with a finding for everything that can be wrong with it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import reason_of
 
 VALIDATION_EVERY = 20
-"""One document in this many is for validation."""
+"""One record in this many is for validation."""
 
 
 @dataclass(frozen=True)
-class Document:
-    """One text, whole."""
+class Fault:
+    """Why a record is of no use."""
+
+    code: str
+    name: str
+    fact: str
+    """What the record has or lacks, to be read after its name: `has no answer`."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One entry of a source: a document, a line of a table, an image with its class."""
 
     name: str
     """How a message names it; not part of the data."""
-    text: str
+    fields: Mapping[str, Any]
+    """Its columns, as the task calls them."""
+    fault: Fault | None = None
+    """Why it could not be read."""
 
 
 def read_text(path: Path, name: str, key: str, problems: list[Diagnostic]) -> str | None:
@@ -38,7 +53,7 @@ def read_text(path: Path, name: str, key: str, problems: list[Diagnostic]) -> st
 
 
 def in_split(identity: bytes, split: str) -> bool:
-    """Tells whether the document with this identity belongs to the split: a pure function of both."""
+    """Tells whether the record with this identity belongs to the split: a pure function of both."""
     number = int.from_bytes(blake2b(identity, digest_size=8).digest(), "big")
     return split == "all" or (number % VALIDATION_EVERY == 0) == (split == "validation")
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from zerotrain.data.sources.document import Document
+from zerotrain.data.sources.record import Record
 from zerotrain.data.sources.text import text
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.model import TextSource
+from zerotrain.spec.data import TextSource
 
 NOBODY = 65534
 
 
-def read(path: Path | str, **fields: object) -> tuple[list[Document], list[Diagnostic]]:
+def read(path: Path | str, **fields: object) -> tuple[list[Record], list[Diagnostic]]:
     problems: list[Diagnostic] = []
     source = TextSource.model_validate({"type": "text", "path": str(path), **fields})
     return list(text(source, "data.train[0]", problems)), problems
@@ -43,7 +43,7 @@ def test_a_file_is_one_document_byte_for_byte(tmp_path: Path):
 
     (document,), problems = read(tmp_path / "a.txt")
 
-    assert document.text.encode() == content
+    assert document.fields["text"].encode() == content
     assert problems == []
 
 
@@ -54,7 +54,7 @@ def test_a_pattern_is_read_in_the_order_of_paths(tmp_path: Path):
 
     found, problems = read(tmp_path / "**" / "*.txt")
 
-    assert [document.text for document in found] == ["a.txt", "b.txt", "sub/a.txt", "sub/deep/c.txt"]
+    assert [document.fields["text"] for document in found] == ["a.txt", "b.txt", "sub/a.txt", "sub/deep/c.txt"]
     assert problems == []
 
 
@@ -64,7 +64,7 @@ def test_a_path_is_relative_to_the_current_directory(tmp_path: Path, monkeypatch
 
     (document,), _ = read("*.txt")
 
-    assert (document.name, document.text) == ("a.txt", "here")
+    assert (document.name, document.fields["text"]) == ("a.txt", "here")
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_read(tmp_path: Path):
@@ -72,15 +72,15 @@ def test_a_file_whose_name_looks_like_a_pattern_is_read(tmp_path: Path):
 
     (document,), _ = read(tmp_path / "data[1].txt")
 
-    assert document.text == "brackets"
+    assert document.fields["text"] == "brackets"
 
 
 def test_splits_go_by_content_so_that_copies_stay_together(tmp_path: Path):
     for number in range(200):
         (tmp_path / f"{number}.txt").write_text(f"document {number // 2}")
 
-    train = {document.text for document in read(tmp_path / "*.txt", split="train")[0]}
-    validation = {document.text for document in read(tmp_path / "*.txt", split="validation")[0]}
+    train = {document.fields["text"] for document in read(tmp_path / "*.txt", split="train")[0]}
+    validation = {document.fields["text"] for document in read(tmp_path / "*.txt", split="validation")[0]}
 
     assert len(train) + len(validation) == 100
     assert not train & validation

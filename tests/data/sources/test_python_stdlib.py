@@ -5,13 +5,13 @@ from __future__ import annotations
 import sysconfig
 from pathlib import Path
 
-from zerotrain.data.sources.document import Document
 from zerotrain.data.sources.python_stdlib import python_stdlib
+from zerotrain.data.sources.record import Record
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.model import PythonStdlibSource
+from zerotrain.spec.data import PythonStdlibSource
 
 
-def documents(**fields: object) -> list[Document]:
+def documents(**fields: object) -> list[Record]:
     problems: list[Diagnostic] = []
     source = PythonStdlibSource.model_validate({"type": "python_stdlib", **fields})
     found = list(python_stdlib(source, "data.train[0]", problems))
@@ -25,7 +25,7 @@ def test_documents_are_the_files_of_this_interpreter():
 
     assert len(found) > 400
     assert {"argparse.py", "json/decoder.py"} <= {document.name for document in found}
-    assert all(document.text.encode() == (library / document.name).read_bytes() for document in found)
+    assert all(document.fields["text"].encode() == (library / document.name).read_bytes() for document in found)
 
 
 def test_tests_installed_packages_and_empty_files_are_left_out():
@@ -33,7 +33,7 @@ def test_tests_installed_packages_and_empty_files_are_left_out():
     parts = {part for document in found for part in Path(document.name).parts[:-1]}
 
     assert not parts & {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-    assert all(document.text for document in found)
+    assert all(document.fields["text"] for document in found)
 
 
 def test_one_file_in_twenty_is_for_validation_and_no_file_is_in_both_splits():

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from zerotrain.spec.model import Packing
+from zerotrain.spec.data import Packing
 
 Int64s = npt.NDArray[np.int64]
 

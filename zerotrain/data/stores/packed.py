@@ -10,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from zerotrain.data.cache import Facts, Layer, Say, damaged, obtain, open_layer
-from zerotrain.data.packing import PACKINGS, Int64s
+from zerotrain.data.stores.base import IGNORED, Arrays, Counts
+from zerotrain.data.stores.packing import PACKINGS, Int64s
+from zerotrain.data.stores.tokens import DOCUMENTS_FILE, TOKENS_FILE, TOKENS_KIND
 from zerotrain.data.tokenizer import TokenizerFacts
-from zerotrain.data.tokens import DOCUMENTS_FILE, TOKENS_FILE, TOKENS_KIND
 from zerotrain.errors import DataError
-from zerotrain.spec.model import DataSpec
-
-IGNORED = -100
-"""The label that is not predicted."""
+from zerotrain.spec.data import DataSpec
 
 KIND = "samples"
 
@@ -55,7 +53,7 @@ class SampleStore:
         Raises DataError (ZT608) when a file of it is missing or has the wrong size.
         """
         layer = open_layer(path, KIND)
-        tokens = open_layer(path.parent.parent / TOKENS_KIND / layer.facts["tokens"], TOKENS_KIND)
+        tokens = open_layer(path.parent.parent / TOKENS_KIND / layer.facts["tokens_layer"], TOKENS_KIND)
         try:
             return cls(path, layer.facts, tokens)
         except (OSError, ValueError) as broken:
@@ -91,9 +89,14 @@ class SampleStore:
         blank.position_ids.reshape(-1)[cells] = within
         return blank
 
-    def trained_tokens(self, indices: npt.ArrayLike) -> int:
-        """Returns the number of tokens that these samples predict: a look-up, no sample is read."""
-        return int(self._trained[self._checked(indices)].sum(dtype=np.int64))
+    def batch(self, indices: Int64s, draws: Int64s, rows: int) -> Arrays:
+        """Returns the arrays of `samples` by their names."""
+        return vars(self.samples(indices, rows=rows))
+
+    def counts(self, indices: Int64s, draws: Int64s) -> Counts:
+        """Returns the number of tokens that these samples predict, twice: a look-up, no sample is read."""
+        trained = int(self._trained[self._checked(indices)].sum(dtype=np.int64))
+        return Counts(trained, trained)
 
     def _checked(self, indices: npt.ArrayLike) -> Int64s:
         chosen = np.asarray(indices, dtype=np.int64)
@@ -110,23 +113,26 @@ class SampleStore:
 
 def samples_layer(root: Path, data: DataSpec, tokens: Layer, tokenizer: TokenizerFacts, say: Say) -> Layer:
     """Returns the index of the samples that `data.seq_len` and `data.packing` make of these tokens."""
-    key = {"tokens": tokens.name, "seq_len": data.seq_len, "packing": data.packing, "pad": tokenizer.pad_token_id}
+    assert data.seq_len is not None, "a task on text without a length is refused before"
+    seq_len = data.seq_len
+    key = {"tokens": tokens.name, "seq_len": seq_len, "packing": data.packing, "pad": tokenizer.pad_token_id}
 
     def build(folder: Path) -> Facts:
         documents = np.load(tokens.path / DOCUMENTS_FILE)
-        index = PACKINGS[data.packing](documents, data.seq_len)
+        index = PACKINGS[data.packing](documents, seq_len)
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(index, name))
         samples, trained = len(index.sample_offsets) - 1, int(index.lengths.sum(dtype=np.int64))
-        fill = trained / (samples * data.seq_len)
-        say(f"packed {samples:,} samples of {data.seq_len} tokens, {fill:.1%} full")
+        fill = trained / (samples * seq_len)
+        say(f"packed {samples:,} samples of {seq_len} tokens, {fill:.1%} full")
         return {
             "samples": samples,
-            "trained_tokens": trained,
-            "seq_len": data.seq_len,
+            "targets": trained,
+            "tokens": trained,
+            "seq_len": seq_len,
             "packing": data.packing,
             "pad_token_id": tokenizer.pad_token_id,
-            "tokens": tokens.name,
+            "tokens_layer": tokens.name,
         }
 
     return obtain(root, KIND, key, build, say)

@@ -1,0 +1,66 @@
+"""What every task must do on real ranks: the same losses however it is divided, exact resume, a usable export."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zerotrain.checkpoint.export import export_run
+
+DIVISIONS = [(0, 1, 8), (2, 2, 2), (3, 2, 4)]
+"""ZeRO stage, ranks and micro-batch size, of a global batch of 8."""
+
+Changes = dict[str, Any]
+Run = Callable[[Changes], Any]
+
+
+@pytest.fixture
+def same_everywhere(train: Any) -> Callable[..., None]:
+    """Trains a task in fp32, divided in several ways, and compares losses, gradient norms and metrics."""
+
+    def compare(changes: Changes, *, rel: float = 2e-5) -> None:
+        (stage, ranks, micro), *others = DIVISIONS
+        fixed = {"precision": "fp32", **changes}
+        first = train({**fixed, "zero.stage": stage, "batch.micro_batch_size": micro}, ranks)
+        for stage, ranks, micro in others:
+            result = train({**fixed, "zero.stage": stage, "batch.micro_batch_size": micro}, ranks)
+            assert result.losses == pytest.approx(first.losses, rel=rel), (stage, ranks)
+            assert result.grad_norms == pytest.approx(first.grad_norms, rel=20 * rel), (stage, ranks)
+            for row, other in zip(result.rows("eval"), first.rows("eval"), strict=True):
+                assert row["metrics"] == pytest.approx(other["metrics"], rel=20 * rel, abs=1e-6), (stage, ranks)
+
+    return compare
+
+
+@pytest.fixture
+def resumes_exactly(train: Any, ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Trains a task to its end, throws the second half away, resumes, and compares bit for bit."""
+
+    def compare(changes: Changes, world: int = 2) -> None:
+        changes = {"checkpoint.save_every": "2 steps", "zero.stage": 3, **changes}
+        whole = train(changes, world)
+        last = sorted((whole.run.checkpoints).glob("step-*"))[-1]
+        shutil.rmtree(last)
+        directory = whole.run.root.parent.parent
+        resumed = ranks.start(directory, [str(whole.run.root)], world)
+        assert resumed.losses == whole.losses
+        assert [row["metrics"] for row in resumed.rows("eval")][-1] == [row["metrics"] for row in whole.rows("eval")][
+            -1
+        ]
+
+    return compare
+
+
+@pytest.fixture
+def exported(train: Any) -> Callable[..., Path]:
+    """Trains a task at stage 3 on two ranks and returns the folder of its export."""
+
+    def export(changes: Changes, world: int = 2) -> Path:
+        result = train({"zero.stage": 3, **changes}, world)
+        return export_run(result.run, result.run.export).directory
+
+    return export

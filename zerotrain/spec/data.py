@@ -1,0 +1,102 @@
+"""The data a run is trained and measured on, and how it becomes samples."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from zerotrain.spec.base import Auto, PositiveInt, Spec
+
+Columns = dict[str, str]
+
+
+class PythonStdlibSource(Spec):
+    """The source code of the interpreter's own standard library, without its tests: real text on every machine."""
+
+    type: Literal["python_stdlib"]
+    split: Literal["train", "validation", "all"] = "train"
+    """One file in twenty, chosen by the hash of its path, is `validation`; the rest is `train`."""
+    max_documents: PositiveInt | None = None
+    """Read only this many files, in the order of their paths' hashes."""
+
+
+class JsonlSource(Spec):
+    """Lines of JSON, one record each."""
+
+    type: Literal["jsonl"]
+    path: str
+    """A file, or a pattern such as `reviews/*.jsonl`; relative to the directory the command runs in."""
+    columns: Columns = {}
+    """Columns of the file by what the task calls them: `{text: review, label: stars}`."""
+    split: Literal["train", "validation", "all"] = "all"
+    """One record in twenty, chosen by the hash of its content, is `validation`, the rest is `train`; `all` reads every
+    record."""
+    max_documents: PositiveInt | None = None
+    """Read only this many records."""
+
+
+class TextSource(Spec):
+    """Plain UTF-8 text files, one document each."""
+
+    type: Literal["text"]
+    path: str
+    """A file, or a pattern such as `corpus/**/*.txt`; relative to the directory the command runs in."""
+    split: Literal["train", "validation", "all"] = "all"
+    """As for `python_stdlib`, by the hash of the file's content, so of few files one split may be empty; `all` reads
+    every file."""
+    max_documents: PositiveInt | None = None
+    """Read only this many files."""
+
+
+SourceSpec = Annotated[PythonStdlibSource | TextSource | JsonlSource, Field(discriminator="type")]
+
+
+class BpeTokenizer(Spec):
+    """A byte-level BPE tokenizer trained on the training data."""
+
+    type: Literal["bpe"]
+    vocab_size: Annotated[int, Field(strict=True, ge=257)] = 4096
+    """Entries, the 256 bytes and the end-of-text token included; a small text may give fewer."""
+
+
+class BytesTokenizer(Spec):
+    """One token per byte, and an end-of-text token: 257 entries, nothing to train."""
+
+    type: Literal["bytes"]
+
+
+class PretrainedTokenizer(Spec):
+    """A tokenizer that exists."""
+
+    type: Literal["pretrained"]
+    path: str | None = None
+    """A folder or hub id; `null` takes the one beside the pretrained model."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+
+
+TokenizerSpec = Annotated[BpeTokenizer | BytesTokenizer | PretrainedTokenizer, Field(discriminator="type")]
+
+Packing = Literal["isolated", "concat", "none"]
+
+
+class DataSpec(Spec):
+    """The data, and how it becomes samples of `seq_len` tokens."""
+
+    train: Annotated[list[SourceSpec], Field(min_length=1)]
+    """Sources to train on, read one after the other."""
+    validation: list[SourceSpec] = []
+    """Sources to evaluate on."""
+    tokenizer: TokenizerSpec | None = None
+    """How text becomes tokens; images have none."""
+    seq_len: PositiveInt | None = None
+    """Tokens per sample; longer records are cut. Images have none."""
+    packing: Packing = "isolated"
+    """`isolated`: documents share a sample but do not see each other; `concat`: one stream of text cut every `seq_len`
+    tokens; `none`: one document per sample, padded."""
+    bad_samples: Literal["refuse", "skip"] = "refuse"
+    """What becomes of records a task cannot use, such as one without a label: `refuse` stops before training, `skip`
+    counts them and goes on. Empty documents are always skipped, and counted."""
+    cache: str | Auto = "auto"
+    """Directory of prepared data; `auto`: `zerotrain/data` in the user's cache directory."""
