@@ -290,6 +290,7 @@ CODES = {
     "ZT950": "tensor-parallel-needs-the-script",
     "ZT951": "adagrad-cannot-save",
     "ZT952": "division-by-no-predivision",
+    "ZT960": "profile-step-is-no-number",
 }
 """Written out once more: a code is never used again for something else, and a name is never changed."""
 

@@ -309,7 +309,7 @@ def _gather_key(case: ConfigCase) -> str:
 def _weights_stay_apart(case: ConfigCase) -> bool:
     """Tells whether stage 3 keeps the weights in parts when a script asks for the whole model."""
     given = [case.get(key) for key in _GATHER if case.has(key)]
-    gathers = True in given or (AUTO in given and case.reader != "raw")
+    gathers = any(case.on(key) for key in _GATHER) or (AUTO in given and case.reader != "raw")
     return case.known_stage == 3 and not gathers and not case.is_compiled
 
 
