@@ -291,6 +291,7 @@ CODES = {
     "ZT951": "adagrad-cannot-save",
     "ZT952": "division-by-no-predivision",
     "ZT960": "profile-step-is-no-number",
+    "ZT961": "moe-layers-at-stage-3",
 }
 """Written out once more: a code is never used again for something else, and a name is never changed."""
 

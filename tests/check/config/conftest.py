@@ -27,9 +27,11 @@ def lint() -> Callable[..., list[Diagnostic]]:
         world_size: int | None = None,
         gpu: str | None = None,
         deepspeed: str = NEWEST,
+        has_moe_layers: bool = False,
     ) -> list[Diagnostic]:
         text = config if isinstance(config, str) else json.dumps(config, indent=2)
-        around = Circumstances(reader, deepspeed, world_size, find_gpu(gpu) if gpu else None)
+        machines = world_size, find_gpu(gpu) if gpu else None
+        around = Circumstances(reader, deepspeed, *machines, has_moe_layers=has_moe_layers)
         return lint_tree(parse_hjson(text, "ds_config.json"), around)
 
     return run

@@ -29,8 +29,8 @@ OF_THE_MACHINE = (
     "Weights only load failed",
 )
 """What DeepSpeed says when something is missing that the declared hardware does not tell of."""
-OF_THE_MODEL = ("AutoTP", "autoep", "AutoEP", "MoE", "tensor parallel")
-"""What DeepSpeed says when the model is not what the config is for."""
+OF_THE_MODEL = ("AutoTP", "tp_plan", "tensor parallel")
+"""What DeepSpeed says when it cannot split the layers of a model, of which the config tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Disagreement:
 
 
 def around(case: Case) -> Circumstances:
-    return Circumstances(reader="raw", world_size=case.world_size, gpu=find_gpu("cpu"))
+    has_moe_layers = case.model == "moe layer"
+    return Circumstances("raw", world_size=case.world_size, gpu=find_gpu("cpu"), has_moe_layers=has_moe_layers)
 
 
 def lint(case: Case) -> list[Diagnostic]:

@@ -33,6 +33,8 @@ class ConfigCase:
     """What the ranks compute on; None when nobody has said."""
     gpus_per_node: int | None = None
     schema: Schema = field(default_factory=schema_of)
+    has_moe_layers: bool = False
+    """True when somebody has said that the model has layers of `deepspeed.moe.layer.MoE`."""
     is_compiled: bool = False
     """True when zerotrain runs it: then its loop, not the config, does what DeepSpeed leaves to the script."""
 

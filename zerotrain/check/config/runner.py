@@ -31,6 +31,8 @@ class Circumstances:
     world_size: int | None = None
     gpu: Gpu | None = None
     gpus_per_node: int | None = None
+    has_moe_layers: bool = False
+    """The model has layers of `deepspeed.moe.layer.MoE`."""
 
 
 def lint_file(path: str | Path, around: Circumstances) -> list[Diagnostic]:
@@ -79,7 +81,8 @@ def case_of(config: Mapping[str, object], around: Circumstances) -> ConfigCase:
     """Returns the case of a config."""
     reader = around.reader or guessed_reader(config)
     schema = schema_of(around.deepspeed)
-    return ConfigCase(config, reader, around.world_size, around.gpu, around.gpus_per_node, schema)
+    machines = around.world_size, around.gpu, around.gpus_per_node
+    return ConfigCase(config, reader, *machines, schema, around.has_moe_layers)
 
 
 def guessed_reader(config: object) -> Reader:

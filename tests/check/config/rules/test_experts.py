@@ -193,6 +193,14 @@ def test_zt444_what_stage_3_excludes(lint: Lint, name: str, value: object) -> No
     assert only(lint({"zero_optimization": {"stage": 3, name: value}}), "ZT444") == []
 
 
+@pytest.mark.parametrize("parallel", [{}, experts()])
+def test_zt961_moe_layers_are_refused_at_stage_3(lint: Lint, parallel: dict[str, Any]) -> None:
+    config = {**parallel, "zero_optimization": {"stage": 3}}
+    assert only(lint(config, has_moe_layers=True), "ZT961") == [(ERROR, "zero_optimization.stage")]
+    assert only(lint(config), "ZT961") == []
+    assert only(lint({**config, "zero_optimization": {"stage": 2}}, has_moe_layers=True), "ZT961") == []
+
+
 def test_zt445_expert_parallelism_that_is_off(lint: Lint) -> None:
     assert only(lint({"expert_parallel": {"autoep_size": 4}}), "ZT445") == [(INFO, "expert_parallel.autoep_size")]
     assert only(lint(experts()), "ZT445") == []

@@ -265,6 +265,21 @@ def experts_at_stage_3(case: ConfigCase) -> Iterator[Diagnostic]:
         yield case.error("sequence_parallel_size", message, help="use stage 2, or one of the two")
 
 
+@config_rule("ZT961", "moe-layers-at-stage-3")
+def moe_layers_at_stage_3(case: ConfigCase) -> Iterator[Diagnostic]:
+    """A model with layers of DeepSpeed's own `MoE` is to be trained at stage 3.
+
+    Why: stage 3 cannot partition experts that live on different ranks already; the engine refuses them, whether or not
+    they are spread over ranks. The config does not tell of such layers: `zerotrain lint --moe-layers` does.
+    Wrong: `{"zero_optimization": {"stage": 3}}` with `deepspeed.moe.layer.MoE` in the model
+    Right: `{"zero_optimization": {"stage": 2}}`
+    """
+    if case.has_moe_layers and case.stage == 3:
+        message = "stage 3 is refused for layers of `deepspeed.moe.layer.MoE`"
+        help = "use stage 1 or 2, or a Hugging Face MoE with `expert_parallel`"
+        yield case.error("zero_optimization.stage", message, help=help)
+
+
 @config_rule("ZT445", "idle-expert-parallel")
 def idle_expert_parallel(case: ConfigCase) -> Iterator[Diagnostic]:
     """Expert parallelism has a size, but is not switched on.
@@ -304,6 +319,7 @@ RULES: tuple[Rule, ...] = (
     experts_with_tensor_parallelism,
     two_parallel_presets,
     experts_at_stage_3,
+    moe_layers_at_stage_3,
     idle_expert_parallel,
     one_expert_rank,
 )
