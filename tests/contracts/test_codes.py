@@ -292,6 +292,7 @@ CODES = {
     "ZT952": "division-by-no-predivision",
     "ZT960": "profile-step-is-no-number",
     "ZT961": "moe-layers-at-stage-3",
+    "ZT962": "muon-with-stacked-experts",
 }
 """Written out once more: a code is never used again for something else, and a name is never changed."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from truth.cases import Case
 from truth.oracle import Outcome
-from zerotrain.check.config.case import ConfigCase
+from zerotrain.check.config.case import ConfigCase, Model
 from zerotrain.check.config.runner import Circumstances, case_of, lint_tree
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.hardware.gpus import find_gpu
@@ -32,6 +32,9 @@ OF_THE_MACHINE = (
 OF_THE_MODEL = ("AutoTP", "tp_plan", "tensor parallel")
 """What DeepSpeed says when it cannot split the layers of a model, of which the config tells nothing."""
 
+SAID: Mapping[str, Model] = {"llama": "dense", "lora": "dense", "mixtral": "moe", "moe layer": "moe-layers"}
+"""What lint is told of each model; all else it must know from the config."""
+
 
 @dataclass(frozen=True)
 class Disagreement:
@@ -50,8 +53,7 @@ class Disagreement:
 
 
 def around(case: Case) -> Circumstances:
-    has_moe_layers = case.model == "moe layer"
-    return Circumstances("raw", world_size=case.world_size, gpu=find_gpu("cpu"), has_moe_layers=has_moe_layers)
+    return Circumstances("raw", world_size=case.world_size, gpu=find_gpu("cpu"), model=SAID[case.model])
 
 
 def lint(case: Case) -> list[Diagnostic]:

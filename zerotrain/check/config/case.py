@@ -14,6 +14,9 @@ from zerotrain.hardware.gpus import Gpu
 Reader = Literal["raw", "hf", "accelerate"]
 """Who hands the config to DeepSpeed: a script of one's own, HF Trainer, or Accelerate."""
 
+Model = Literal["dense", "moe", "moe-layers"]
+"""What is trained: no experts, the stacked experts of Hugging Face, or layers of `deepspeed.moe.layer.MoE`."""
+
 AUTO = "auto"
 
 _YES = frozenset({"1", "on", "t", "true", "y", "yes"})
@@ -33,8 +36,8 @@ class ConfigCase:
     """What the ranks compute on; None when nobody has said."""
     gpus_per_node: int | None = None
     schema: Schema = field(default_factory=schema_of)
-    has_moe_layers: bool = False
-    """True when somebody has said that the model has layers of `deepspeed.moe.layer.MoE`."""
+    model: Model | None = None
+    """None when nobody has said."""
     is_compiled: bool = False
     """True when zerotrain runs it: then its loop, not the config, does what DeepSpeed leaves to the script."""
 

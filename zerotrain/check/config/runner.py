@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zerotrain.check.config.accelerate import in_yaml
-from zerotrain.check.config.case import AUTO, ConfigCase, Reader
+from zerotrain.check.config.case import AUTO, ConfigCase, Model, Reader
 from zerotrain.check.config.frameworks import HF_TRAINER_FILLS
 from zerotrain.check.dsschema.schema import NEWEST, schema_of
 from zerotrain.check.registry import CODES, RULES
@@ -31,8 +31,7 @@ class Circumstances:
     world_size: int | None = None
     gpu: Gpu | None = None
     gpus_per_node: int | None = None
-    has_moe_layers: bool = False
-    """The model has layers of `deepspeed.moe.layer.MoE`."""
+    model: Model | None = None
 
 
 def lint_file(path: str | Path, around: Circumstances) -> list[Diagnostic]:
@@ -82,7 +81,7 @@ def case_of(config: Mapping[str, object], around: Circumstances) -> ConfigCase:
     reader = around.reader or guessed_reader(config)
     schema = schema_of(around.deepspeed)
     machines = around.world_size, around.gpu, around.gpus_per_node
-    return ConfigCase(config, reader, *machines, schema, around.has_moe_layers)
+    return ConfigCase(config, reader, *machines, schema, around.model)
 
 
 def guessed_reader(config: object) -> Reader:

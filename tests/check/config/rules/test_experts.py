@@ -196,9 +196,27 @@ def test_zt444_what_stage_3_excludes(lint: Lint, name: str, value: object) -> No
 @pytest.mark.parametrize("parallel", [{}, experts()])
 def test_zt961_moe_layers_are_refused_at_stage_3(lint: Lint, parallel: dict[str, Any]) -> None:
     config = {**parallel, "zero_optimization": {"stage": 3}}
-    assert only(lint(config, has_moe_layers=True), "ZT961") == [(ERROR, "zero_optimization.stage")]
-    assert only(lint(config), "ZT961") == []
-    assert only(lint({**config, "zero_optimization": {"stage": 2}}, has_moe_layers=True), "ZT961") == []
+    assert only(lint(config, model="moe-layers"), "ZT961") == [(ERROR, "zero_optimization.stage")]
+    assert only(lint(config), "ZT961") == only(lint(config, model="moe"), "ZT961") == []
+    assert only(lint({**config, "zero_optimization": {"stage": 2}}, model="moe-layers"), "ZT961") == []
+
+
+MUON = {
+    "optimizer": {"type": "Muon", "params": {"lr": 1e-3}},
+    "bf16": {"enabled": True},
+    "data_types": {"grad_accum_dtype": "fp32"},
+    "zero_optimization": {"stage": 1},
+}
+
+
+def test_zt962_muon_cannot_update_stacked_experts(lint: Lint) -> None:
+    told = [(ERROR, "optimizer.type")]
+    for model in ("moe", "moe-layers"):
+        assert only(lint(MUON, model=model), "ZT962") == told
+        assert only(lint({**MUON, "zero_optimization": {"stage": 2}}, model=model), "ZT962") == []
+        assert only(lint({**MUON, "data_types": {}}, model=model), "ZT962") == []
+    assert only(lint({**experts(), **MUON}), "ZT962") == told
+    assert only(lint({**experts(), **MUON}, model="dense"), "ZT962") == only(lint(MUON), "ZT962") == []
 
 
 def test_zt445_expert_parallelism_that_is_off(lint: Lint) -> None:

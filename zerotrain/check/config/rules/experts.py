@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zerotrain.check.config.case import ConfigCase, whole
+from zerotrain.check.config.partitioning import builds_bf16_optimizer
 from zerotrain.check.config.rules.axes import divisors, is_read, sequence_ranks, tensor_ranks
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
@@ -270,14 +271,31 @@ def moe_layers_at_stage_3(case: ConfigCase) -> Iterator[Diagnostic]:
     """A model with layers of DeepSpeed's own `MoE` is to be trained at stage 3.
 
     Why: stage 3 cannot partition experts that live on different ranks already; the engine refuses them, whether or not
-    they are spread over ranks. The config does not tell of such layers: `zerotrain lint --moe-layers` does.
+    they are spread over ranks. The config does not tell of such layers: `zerotrain lint --model moe-layers` does.
     Wrong: `{"zero_optimization": {"stage": 3}}` with `deepspeed.moe.layer.MoE` in the model
     Right: `{"zero_optimization": {"stage": 2}}`
     """
-    if case.has_moe_layers and case.stage == 3:
+    if case.model == "moe-layers" and case.stage == 3:
         message = "stage 3 is refused for layers of `deepspeed.moe.layer.MoE`"
         help = "use stage 1 or 2, or a Hugging Face MoE with `expert_parallel`"
         yield case.error("zero_optimization.stage", message, help=help)
+
+
+@config_rule("ZT962", "muon-with-stacked-experts")
+def muon_with_stacked_experts(case: ConfigCase) -> Iterator[Diagnostic]:
+    """Muon is to update experts at stage 1, with bf16 weights and fp32 gradients.
+
+    Why: for that combination DeepSpeed builds `BF16_Optimizer`, in which Muon takes matrices of two dimensions and
+    data parallelism only; experts are stacked in a third dimension, or live on different ranks. Where the config does
+    not tell of experts, `zerotrain lint --model moe` does.
+    Wrong: `{"optimizer": {"type": "Muon"}, "zero_optimization": {"stage": 1}, "bf16": {"enabled": true},
+    "data_types": {"grad_accum_dtype": "fp32"}, "expert_parallel": {"enabled": true}}`
+    Right: the same at stage 2, or without `grad_accum_dtype`
+    """
+    has_experts = _is_on(case) if case.model is None else case.model != "dense"
+    if has_experts and case.optimizer == "muon" and builds_bf16_optimizer(case):
+        message = "Muon cannot update experts at stage 1 with bf16 weights and fp32 gradients"
+        yield case.error("optimizer.type", message, help="use stage 2, or leave out `data_types.grad_accum_dtype`")
 
 
 @config_rule("ZT445", "idle-expert-parallel")
@@ -320,6 +338,7 @@ RULES: tuple[Rule, ...] = (
     two_parallel_presets,
     experts_at_stage_3,
     moe_layers_at_stage_3,
+    muon_with_stacked_experts,
     idle_expert_parallel,
     one_expert_rank,
 )
