@@ -67,6 +67,13 @@ MODELS: Mapping[str, Callable[[], torch.nn.Module]] = {
 }
 
 
+def groups_with_experts(model: torch.nn.Module, ranks: object) -> list[Any]:
+    """Returns the groups of an optimizer whose experts DeepSpeed is to spread over so many ranks."""
+    experts = [parameter for name, parameter in model.named_parameters() if ".experts." in name]
+    others = [parameter for name, parameter in model.named_parameters() if ".experts." not in name]
+    return [{"params": others}, {"params": experts, "moe": True, "name": f"ep_size_{ranks}"}]
+
+
 def trained(model: torch.nn.Module) -> list[Any]:
     """Returns what a script hands over to be trained: parameters, or groups for the sake of DeepSpeed's experts."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]

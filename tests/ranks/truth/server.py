@@ -29,7 +29,7 @@ import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: E402
 import torch  # noqa: E402
 from deepspeed.accelerator import get_accelerator  # noqa: E402
 from deepspeed.ops.adam import DeepSpeedCPUAdam  # noqa: E402
-from models import MODELS, TOKENS, VOCABULARY, trained  # noqa: E402
+from models import MODELS, TOKENS, VOCABULARY, groups_with_experts, trained  # noqa: E402
 
 STEPS, MOST_MICRO_STEPS, MOST_ROWS = 2, 32, 64
 GRACE = 8.0
@@ -132,7 +132,7 @@ def start(config: dict[str, Any], name: str) -> Any:
     torch.manual_seed(0)
     model = MODELS[name]()
     parameters = trained(model)
-    own = {} if has_optimizer(config) else {"optimizer": own_optimizer(config, parameters)}
+    own = {} if has_optimizer(config) else {"optimizer": own_optimizer(config, own_groups(config, name, model))}
     return deepspeed.initialize(
         model=model,
         model_parameters=None if own else parameters,
@@ -144,6 +144,13 @@ def start(config: dict[str, Any], name: str) -> Any:
 def has_optimizer(config: dict[str, Any]) -> bool:
     section = config.get("optimizer")
     return section is not None and not (isinstance(section, dict) and section.get("type") is None)
+
+
+def own_groups(config: dict[str, Any], name: str, model: torch.nn.Module) -> list[Any]:
+    section = config.get("expert_parallel")
+    if name != "mixtral" or not isinstance(section, dict) or section.get("enabled") is not True:
+        return trained(model)
+    return groups_with_experts(model, section.get("autoep_size", 1))
 
 
 def own_optimizer(config: dict[str, Any], parameters: list[Any]) -> torch.optim.Optimizer:

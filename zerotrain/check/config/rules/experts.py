@@ -55,6 +55,11 @@ def _is_on(case: ConfigCase) -> bool:
     return is_read(case, "expert_parallel") and case.get("expert_parallel.enabled") is True
 
 
+def _has_expert_groups(case: ConfigCase) -> bool:
+    """Tells whether experts are known to the engine: DeepSpeed's own layers, or those that it makes of others."""
+    return case.model == "moe-layers" or (_is_on(case) and case.model != "dense")
+
+
 def _written(case: ConfigCase) -> Mapping[str, Any]:
     """Returns the section when experts are parallel, else nothing."""
     return case.mapping("expert_parallel") if _is_on(case) else {}
@@ -292,10 +297,44 @@ def muon_with_stacked_experts(case: ConfigCase) -> Iterator[Diagnostic]:
     "data_types": {"grad_accum_dtype": "fp32"}, "expert_parallel": {"enabled": true}}`
     Right: the same at stage 2, or without `grad_accum_dtype`
     """
-    has_experts = _is_on(case) if case.model is None else case.model != "dense"
+    has_experts = _has_expert_groups(case) or case.model == "moe"
     if has_experts and case.optimizer == "muon" and builds_bf16_optimizer(case):
         message = "Muon cannot update experts at stage 1 with bf16 weights and fp32 gradients"
         yield case.error("optimizer.type", message, help="use stage 2, or leave out `data_types.grad_accum_dtype`")
+
+
+@config_rule("ZT963", "experts-reduce-otherwise")
+def experts_reduce_otherwise(case: ConfigCase) -> Iterator[Diagnostic]:
+    """Gradients of experts are to be reduced in a way stages 1 and 2 do not have for them.
+
+    Why: experts are reduced among their own replicas. DeepSpeed has that for a reduce-scatter only, at stage 2 for
+    contiguous gradients only, and asserts both.
+    Wrong: `{"zero_optimization": {"stage": 2, "reduce_scatter": false}, "expert_parallel": {"enabled": true}}`
+    Right: the same without `reduce_scatter`
+    """
+    if not _has_expert_groups(case) or case.known_stage not in (1, 2) or builds_bf16_optimizer(case):
+        return
+    needed = ("reduce_scatter", "contiguous_gradients") if case.stage == 2 else ("reduce_scatter",)
+    for name in needed:
+        is_overruled = name == "contiguous_gradients" and case.device("offload_optimizer") is not None
+        if case.value(f"zero_optimization.{name}") is False and not is_overruled:
+            message = f"stage {case.stage} needs `{name}` for experts"
+            yield case.error(f"zero_optimization.{name}", message, help="remove it")
+
+
+@config_rule("ZT964", "experts-in-own-optimizer")
+def experts_in_the_scripts_optimizer(case: ConfigCase) -> Iterator[Diagnostic]:
+    """Experts are parallel at stage 1 or 2, and the optimizer is the script's.
+
+    Why: the experts must stand in parameter groups of their own that are marked as such, or the engine refuses the
+    optimizer. It marks them itself only in an optimizer it builds from the config.
+    Wrong: `{"zero_optimization": {"stage": 2}, "expert_parallel": {"enabled": true}}`
+    Right: the same with `"optimizer": {"type": "AdamW", "params": {"lr": 1e-4}}`
+    """
+    is_the_scripts = case.optimizer is None and case.reader == "raw" and not case.is_compiled
+    if is_the_scripts and _is_on(case) and case.model != "dense" and case.known_stage in (1, 2):
+        message = 'the script must put experts into groups with `"moe": True` and `"name": "ep_size_N"`'
+        yield case.warning("expert_parallel", message, help="give the config an `optimizer`")
 
 
 @config_rule("ZT445", "idle-expert-parallel")
@@ -339,6 +378,8 @@ RULES: tuple[Rule, ...] = (
     experts_at_stage_3,
     moe_layers_at_stage_3,
     muon_with_stacked_experts,
+    experts_reduce_otherwise,
+    experts_in_the_scripts_optimizer,
     idle_expert_parallel,
     one_expert_rank,
 )
