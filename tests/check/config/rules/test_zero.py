@@ -299,3 +299,8 @@ def test_zt339_a_script_is_told_that_weights_stay_apart(lint: Lint, reader: str)
 @pytest.mark.parametrize("section", [None, [1], "3", 3, False, {"stage": {"a": 1}}, {"stage": 3, "overlap_comm": []}])
 def test_a_section_of_any_kind_is_read(lint: Lint, section: object) -> None:
     assert isinstance(lint({"train_batch_size": 1, "zero_optimization": section}, world_size=8, gpu="cpu"), list)
+
+
+@pytest.mark.parametrize(("size", "told"), [(20001, True), ("20001", True), ("20000", False), ("many", False)])
+def test_zt332_an_odd_bucket_is_odd_as_text_too(lint: Lint, size: object, told: bool) -> None:
+    assert bool(keys(lint(config(2, {"allgather_bucket_size": size})), "ZT332")) == told
