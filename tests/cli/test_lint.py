@@ -44,6 +44,16 @@ def test_a_finding_is_silenced_where_it_stands(capsys: Capture) -> None:
     assert [f["code"] for f in json.loads(capsys.readouterr().out)["findings"]] == ["ZT040"]
 
 
+def test_a_model_with_moe_layers_is_said_on_the_command_line(capsys: Capture) -> None:
+    Path("ds.json").write_text('{"train_batch_size": 8, "zero_optimization": {"stage": 3}}')
+
+    assert [main(["lint", "ds.json", *words, "--select", "ZT961"]) for words in ([], ["--model", "moe-layers"])] == [
+        0,
+        1,
+    ]
+    assert "ZT961" in capsys.readouterr().out
+
+
 def test_sarif_is_written_for_code_scanning(capsys: Capture) -> None:
     Path("ds.json").write_text('{"train_batch_size": 8, "zero_optimization": {"stage": 7}}\n')
     main(["lint", "ds.json", "--format", "sarif"])
@@ -53,7 +63,9 @@ def test_sarif_is_written_for_code_scanning(capsys: Capture) -> None:
     assert uris == {"ds.json"}
 
 
-@pytest.mark.parametrize("words", [["--for", "nobody"], ["--deepspeed", "9.9"], ["--gpu", "abacus"], []])
+@pytest.mark.parametrize(
+    "words", [["--for", "nobody"], ["--deepspeed", "9.9"], ["--gpu", "abacus"], ["--model", "big"], []]
+)
 def test_wrong_usage_ends_with_2(words: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["lint", *words, *(["ds.json"] if words else [])])

@@ -297,6 +297,11 @@ CODES = {
     "ZT950": "tensor-parallel-needs-the-script",
     "ZT951": "adagrad-cannot-save",
     "ZT952": "division-by-no-predivision",
+    "ZT960": "profile-step-is-no-number",
+    "ZT961": "moe-layers-at-stage-3",
+    "ZT962": "muon-with-stacked-experts",
+    "ZT963": "experts-reduce-otherwise",
+    "ZT964": "experts-in-own-optimizer",
 }
 """Written out once more: a code is never used again for something else, and a name is never changed."""
 

@@ -28,13 +28,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--deepspeed", metavar="VERSION", choices=versions(), default=NEWEST, help=f"one of {', '.join(versions())}"
     )
     parser.add_argument("--gpu", type=_gpu, metavar="NAME", help="what the ranks compute on: `H100-SXM`, `cpu`, …")
+    parser.add_argument(
+        "--model",
+        choices=("dense", "moe", "moe-layers"),
+        help="what is trained: no experts, experts of Hugging Face, or layers of `deepspeed.moe.layer.MoE`",
+    )
     add_output(parser)
     add_world_size(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Prints every finding; returns 1 when one is an error, 2 when a file cannot be read."""
-    around = Circumstances(given.reader, given.deepspeed, given.world_size, given.gpu)
+    machines = given.world_size, given.gpu
+    around = Circumstances(given.reader, given.deepspeed, *machines, model=given.model)
 
     def look(file: str) -> tuple[list[Diagnostic], Tree]:
         tree = read_config(file)

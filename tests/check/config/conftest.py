@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from zerotrain.check.config.case import Reader
+from zerotrain.check.config.case import Model, Reader
 from zerotrain.check.config.runner import Circumstances, lint_tree
 from zerotrain.check.dsschema.schema import NEWEST
 from zerotrain.diagnostic import Diagnostic
@@ -27,9 +27,11 @@ def lint() -> Callable[..., list[Diagnostic]]:
         world_size: int | None = None,
         gpu: str | None = None,
         deepspeed: str = NEWEST,
+        model: Model | None = None,
     ) -> list[Diagnostic]:
         text = config if isinstance(config, str) else json.dumps(config, indent=2)
-        around = Circumstances(reader, deepspeed, world_size, find_gpu(gpu) if gpu else None)
+        machines = world_size, find_gpu(gpu) if gpu else None
+        around = Circumstances(reader, deepspeed, *machines, model=model)
         return lint_tree(parse_hjson(text, "ds_config.json"), around)
 
     return run

@@ -26,15 +26,19 @@ class Case:
     world_size: int
     mistake: str | None = None
     """What was done to it on purpose."""
+    model: str = "llama"
+    """What the script trains with it: a name of `models.MODELS`."""
 
     @property
     def text(self) -> str:
         return json.dumps(self.config, indent=2)
 
     def smaller(self) -> Iterator[Case]:
-        """Yields this case with fewer ranks, then without each of its keys, whole sections first."""
+        """Yields this case with fewer ranks, with the plain model, then without each of its keys, sections first."""
         if self.world_size > 1:
             yield replace(self, world_size=self.world_size - 1)
+        if self.model != "llama":
+            yield replace(self, model="llama")
         for path in sorted(paths_of(self.config), key=len):
             yield replace(self, config=without(self.config, path))
 
@@ -62,8 +66,20 @@ def schedule(kind: str, **params: Any) -> Patch:
     return {"scheduler": {"type": kind, "params": params}}
 
 
+def expert_parallel(**values: Any) -> Patch:
+    return {f"expert_parallel.{name}": value for name, value in {"enabled": True, **values}.items()}
+
+
 FACTORS: dict[str, dict[str, Patch]] = {
     "world": {name: {} for name in ("1", "2", "3", "4")},
+    "model": {
+        "llama": {},
+        "mixtral": {},
+        "mixtral, ep 1": expert_parallel(autoep_size=1),
+        "mixtral, ep 2": expert_parallel(autoep_size=2, preset_model="mixtral"),
+        "moe layer": {},
+        "lora": {},
+    },
     "stage": {
         "2": {"zero_optimization.stage": 2},
         "1": {"zero_optimization.stage": 1},
@@ -152,7 +168,7 @@ FACTORS: dict[str, dict[str, Patch]] = {
         "tp": {"tensor_parallel.autotp_size": 2},
         "sp": {"sequence_parallel_size": 2},
         "sp and dp": {"sequence_parallel_size": 2},
-        "ep": {"expert_parallel": {"enabled": True, "autoep_size": 2}},
+        "ep": expert_parallel(autoep_size=2),
         "pp": {"pipeline": {"stages": 2, "activation_checkpoint_interval": 1}},
     },
     "reporting": {
@@ -175,6 +191,8 @@ FACTORS: dict[str, dict[str, Patch]] = {
 ORDINARY = {"plain": 0.5, "mistaken": 0.9}
 """How often a factor is left at its ordinary choice; what is refused anyway would hide the mistake."""
 ALWAYS_VARIED = ("world", "stage", "precision", "batch")
+OFTEN_VARIED = ("model",)
+"""What hides no mistake."""
 SELDOM_VARIED = ("parallel",)
 """What more often than not refuses the number of ranks, and hides the rest."""
 TRIES = 8
@@ -201,7 +219,8 @@ def rows(random: Random, count: int) -> Iterator[Row]:
 
 def draw(random: Random, ordinary: float) -> Row:
     """Returns a choice for each factor."""
-    chances = dict.fromkeys(FACTORS, ordinary) | dict.fromkeys(ALWAYS_VARIED, 0.0) | dict.fromkeys(SELDOM_VARIED, 0.85)
+    chances = dict.fromkeys(FACTORS, ordinary) | dict.fromkeys(ALWAYS_VARIED, 0.0)
+    chances |= dict.fromkeys(OFTEN_VARIED, 0.5) | dict.fromkeys(SELDOM_VARIED, 0.85)
     return {
         factor: next(iter(choices)) if random.random() < chances[factor] else random.choice(list(choices))
         for factor, choices in FACTORS.items()
@@ -228,7 +247,9 @@ def build(row: Row) -> Case:
             put(config, path, value)
     if row["parallel"] == "sp and dp":
         config["data_parallel_size"] = max(1, world // 2)
-    return Case(config, world)
+    # Which layers tensor parallelism can split follows from the model alone.
+    model = "llama" if row["parallel"] == "tp" else row["model"].partition(",")[0]
+    return Case(config, world, model=model)
 
 
 def batch(form: str, world: int, steps: int, micro: int) -> dict[str, int]:
@@ -261,4 +282,4 @@ def spoil(case: Case, name: str, random: Random) -> Case:
     """Returns the case with a mistake in it."""
     config = copy.deepcopy(case.config)
     MISTAKES[name](config, random)
-    return Case(config, case.world_size, name)
+    return replace(case, config=config, mistake=name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from truth.cases import Case
 from truth.oracle import Outcome
-from zerotrain.check.config.case import ConfigCase
+from zerotrain.check.config.case import ConfigCase, Model
 from zerotrain.check.config.runner import Circumstances, case_of, lint_tree
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.hardware.gpus import find_gpu
@@ -29,8 +29,11 @@ OF_THE_MACHINE = (
     "Weights only load failed",
 )
 """What DeepSpeed says when something is missing that the declared hardware does not tell of."""
-OF_THE_MODEL = ("AutoTP", "autoep", "AutoEP", "MoE", "tensor parallel")
-"""What DeepSpeed says when the model is not what the config is for."""
+OF_THE_MODEL = ("AutoTP", "tp_plan", "tensor parallel")
+"""What DeepSpeed says when it cannot split the layers of a model, of which the config tells nothing."""
+
+SAID: Mapping[str, Model] = {"llama": "dense", "lora": "dense", "mixtral": "moe", "moe layer": "moe-layers"}
+"""What lint is told of each model; all else it must know from the config."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Disagreement:
 
 
 def around(case: Case) -> Circumstances:
-    return Circumstances(reader="raw", world_size=case.world_size, gpu=find_gpu("cpu"))
+    return Circumstances("raw", world_size=case.world_size, gpu=find_gpu("cpu"), model=SAID[case.model])
 
 
 def lint(case: Case) -> list[Diagnostic]:

@@ -58,7 +58,7 @@ class Oracle:
     def _run(self, case: Case) -> Outcome:
         if self._server is None:
             self._server = start()
-        content = {"config": case.config, "ranks": case.world_size, "seconds": SECONDS}
+        content = {"config": case.config, "model": case.model, "ranks": case.world_size, "seconds": SECONDS}
         assert self._server.stdin is not None
         self._server.stdin.write(json.dumps(content) + "\n")
         self._server.stdin.flush()
@@ -68,7 +68,8 @@ class Oracle:
 
     def _keep(self, key: str, case: Case) -> None:
         if self._kept:
-            row = {"key": key, "config": case.config, "world_size": case.world_size, **asdict(self._outcomes[key])}
+            asked = {"config": case.config, "world_size": case.world_size, "model": case.model}
+            row = {"key": key, **asked, **asdict(self._outcomes[key])}
             with self._kept.open("a") as file:
                 file.write(json.dumps(row) + "\n")
 
@@ -90,7 +91,7 @@ def line_of(server: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def key_of(case: Case) -> str:
-    return hashlib.sha256(json.dumps([case.config, case.world_size]).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([case.config, case.world_size, case.model]).encode()).hexdigest()[:24]
 
 
 def read_outcomes(kept: Path | None) -> dict[str, Outcome]:

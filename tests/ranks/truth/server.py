@@ -1,7 +1,7 @@
 """Runs DeepSpeed configs for real: imports the libraries once, then forks the ranks of each case.
 
-Reads one JSON object per line: {"config", "ranks", "seconds"}; answers with {"verdict", "stage", "error", "message",
-"in_force"} when all ranks have ended. Not a test: `oracle.py` starts it.
+Reads one JSON object per line: {"config", "model", "ranks", "seconds"}; answers with {"verdict", "stage", "error",
+"message", "in_force"} when all ranks have ended. Not a test: `oracle.py` starts it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 ANSWERS = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["TORCH_COMPILE_DISABLE"] = "1"  # compiling Muon's update for each new shape takes up to a minute
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
 import deepspeed  # noqa: E402
@@ -28,9 +29,9 @@ import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: E402
 import torch  # noqa: E402
 from deepspeed.accelerator import get_accelerator  # noqa: E402
 from deepspeed.ops.adam import DeepSpeedCPUAdam  # noqa: E402
-from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
+from models import MODELS, TOKENS, VOCABULARY, groups_with_experts, trained  # noqa: E402
 
-STEPS, MOST_MICRO_STEPS, MOST_ROWS, TOKENS, VOCABULARY = 2, 32, 64, 8, 32
+STEPS, MOST_MICRO_STEPS, MOST_ROWS = 2, 32, 64
 GRACE = 8.0
 """Seconds the other ranks have after one has ended: none ends well before all have met at the last barrier."""
 OPS = ("ShareMemCommBuilder", "FusedAdamBuilder", "CPUAdamBuilder", "CPUAdagradBuilder", "CPULionBuilder")
@@ -38,7 +39,8 @@ OPS = ("ShareMemCommBuilder", "FusedAdamBuilder", "CPUAdamBuilder", "CPUAdagradB
 
 def main() -> None:
     torch.set_num_threads(1)
-    tiny_model()  # loads what it needs
+    for build in MODELS.values():
+        build()  # loads what it needs
     for builder in OPS:
         get_accelerator().create_op_builder(builder).load()
     answer({"ready": deepspeed.__version__})
@@ -46,10 +48,10 @@ def main() -> None:
         answer(run_case(**json.loads(line)))
 
 
-def run_case(config: dict[str, Any], ranks: int, seconds: float) -> dict[str, Any]:
+def run_case(config: dict[str, Any], model: str, ranks: int, seconds: float) -> dict[str, Any]:
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="truth-") as directory:
-        children = [fork_rank(config, rank, ranks, port, Path(directory)) for rank in range(ranks)]
+        children = [fork_rank(config, model, rank, ranks, port, Path(directory)) for rank in range(ranks)]
         late = wait(children, seconds)
         for left in Path("/dev/shm").glob(f"deepspeed_allreduce_buffer_*_127.0.0.1_{port}*"):
             left.unlink(missing_ok=True)
@@ -67,7 +69,7 @@ def verdict(results: list[dict[str, Any]], late: bool) -> dict[str, Any]:
     return {"verdict": "works", **results[0]}
 
 
-def fork_rank(config: dict[str, Any], rank: int, ranks: int, port: int, directory: Path) -> int:
+def fork_rank(config: dict[str, Any], model: str, rank: int, ranks: int, port: int, directory: Path) -> int:
     child = os.fork()
     if child:
         return child
@@ -79,7 +81,7 @@ def fork_rank(config: dict[str, Any], rank: int, ranks: int, port: int, director
         local = {"LOCAL_RANK": str(rank), "LOCAL_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "CROSS_RANK": "0", "CROSS_SIZE": "1"}
         os.environ.update(RANK=str(rank), WORLD_SIZE=str(ranks), **local, **meeting)
-        Rank(directory, rank).run(config)
+        Rank(directory, rank).run(config, model)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -94,20 +96,20 @@ class Rank:
         self._checkpoint = str(directory / "checkpoint")
         self._result: dict[str, Any] = {}
 
-    def run(self, config: dict[str, Any]) -> None:
+    def run(self, config: dict[str, Any], model: str) -> None:
         try:
-            self._train(config)
+            self._train(config, model)
         except BaseException as error:  # an assertion, a Warning that is raised, a SystemExit: all are refusals
             lines = [line.strip() for line in str(error).splitlines() if line.strip()]
             stage = "parse" if in_parser(error) else self._result["stage"]
             traceback.print_exc()
             self._note(stage=stage, error=type(error).__name__, message=" ".join(lines[:3])[:300], time=time.time())
 
-    def _train(self, config: dict[str, Any]) -> None:
+    def _train(self, config: dict[str, Any], model: str) -> None:
         self._note(stage="meet")
         deepspeed.init_distributed("gloo", verbose=False)
         self._note(stage="initialize")
-        engine = start(config)
+        engine = start(config, model)
         self._note(stage="step", in_force=in_force(engine))
         take_steps(engine)
         self._note(stage="save")
@@ -125,24 +127,18 @@ class Rank:
         draft.replace(self._file)
 
 
-def start(config: dict[str, Any]) -> Any:
+def start(config: dict[str, Any], name: str) -> Any:
     """Returns the engine as a script would make it that does its part: an optimizer only where the config has none."""
-    model = tiny_model()
-    own = {} if has_optimizer(config) else {"optimizer": own_optimizer(config, model)}
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    parameters = trained(model)
+    own = {} if has_optimizer(config) else {"optimizer": own_optimizer(config, own_groups(config, name, model))}
     return deepspeed.initialize(
         model=model,
-        model_parameters=None if own else list(model.parameters()),
+        model_parameters=None if own else parameters,
         config=copy.deepcopy(config),
         **own,
     )[0]
-
-
-def tiny_model() -> torch.nn.Module:
-    """Returns a model every section of a config has something to do with: one DeepSpeed can divide by itself."""
-    torch.manual_seed(0)
-    heads = {"num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "vocab_size": VOCABULARY}
-    return LlamaForCausalLM(LlamaConfig(**sizes, **heads, max_position_embeddings=TOKENS))
 
 
 def has_optimizer(config: dict[str, Any]) -> bool:
@@ -150,12 +146,19 @@ def has_optimizer(config: dict[str, Any]) -> bool:
     return section is not None and not (isinstance(section, dict) and section.get("type") is None)
 
 
-def own_optimizer(config: dict[str, Any], model: torch.nn.Module) -> torch.optim.Optimizer:
+def own_groups(config: dict[str, Any], name: str, model: torch.nn.Module) -> list[Any]:
+    section = config.get("expert_parallel")
+    if name != "mixtral" or not isinstance(section, dict) or section.get("enabled") is not True:
+        return trained(model)
+    return groups_with_experts(model, section.get("autoep_size", 1))
+
+
+def own_optimizer(config: dict[str, Any], parameters: list[Any]) -> torch.optim.Optimizer:
     zero = config.get("zero_optimization")
     offload = zero.get("offload_optimizer") if isinstance(zero, dict) else None
     device = offload.get("device") if isinstance(offload, dict) else None
     offloaded = device in ("cpu", "nvme") or (isinstance(zero, dict) and zero.get("cpu_offload") is True)
-    return (DeepSpeedCPUAdam if offloaded else torch.optim.AdamW)(model.parameters(), lr=1e-3)
+    return (DeepSpeedCPUAdam if offloaded else torch.optim.AdamW)(parameters, lr=1e-3)
 
 
 def take_steps(engine: Any) -> None:

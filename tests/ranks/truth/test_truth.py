@@ -62,6 +62,23 @@ def test_a_refusal_is_told_with_its_stage(oracle, stage, changes):
     assert (outcome.verdict, outcome.stage) == ("refused", stage), outcome
 
 
+@pytest.mark.parametrize("model", ["llama", "mixtral", "moe layer", "lora"])
+def test_every_model_is_trained_and_read_back(oracle, model):
+    config = {"train_micro_batch_size_per_gpu": 2, "zero_optimization": {"stage": 2}, "optimizer": {"type": "AdamW"}}
+
+    outcome = oracle.ask(Case(config, 2, model=model))
+
+    assert outcome.verdict == "works", outcome
+    assert outcome.in_force["stage"] == 2
+
+
+def test_every_model_is_drawn_but_tensor_parallelism_is_asked_of_one_that_can_be_split():
+    drawn = list(cases(8, 400))
+
+    assert {case.model for case in drawn} == {"llama", "mixtral", "moe layer", "lora"}
+    assert {case.model for case in drawn if not case.mistake and "tensor_parallel" in case.config} == {"llama"}
+
+
 def test_the_same_seed_gives_the_same_cases():
     assert list(cases(3, 40)) == list(cases(3, 40))
     assert list(cases(3, 40)) != list(cases(4, 40))
@@ -108,6 +125,7 @@ def test_smaller_cases_lose_a_rank_or_one_key():
         (2, {"bf16": {"enabled": True}}),
         (2, {"bf16": {}, "steps_per_print": 1}),
     ]
+    assert next(Case({}, 1, model="lora").smaller()) == Case({}, 1)
 
 
 SOUND = {"train_micro_batch_size_per_gpu": 2, "gradient_clipping": 1.0}

@@ -14,6 +14,9 @@ from zerotrain.hardware.gpus import Gpu
 Reader = Literal["raw", "hf", "accelerate"]
 """Who hands the config to DeepSpeed: a script of one's own, HF Trainer, or Accelerate."""
 
+Model = Literal["dense", "moe", "moe-layers"]
+"""What is trained: no experts, the stacked experts of Hugging Face, or layers of `deepspeed.moe.layer.MoE`."""
+
 AUTO = "auto"
 
 _YES = frozenset({"1", "on", "t", "true", "y", "yes"})
@@ -33,6 +36,8 @@ class ConfigCase:
     """What the ranks compute on; None when nobody has said."""
     gpus_per_node: int | None = None
     schema: Schema = field(default_factory=schema_of)
+    model: Model | None = None
+    """None when nobody has said."""
     is_compiled: bool = False
     """True when zerotrain runs it: then its loop, not the config, does what DeepSpeed leaves to the script."""
 
@@ -62,13 +67,27 @@ class ConfigCase:
         `auto` in a strict section is dropped by DeepSpeed, so it gives the default; a framework that fills it is not
         taken into account. A value of the wrong kind is returned as it is.
         """
-        key, parent = self.schema.key(path), path.rpartition(".")[0]
-        section = self.schema.section(parent)
-        for name in (path.rpartition(".")[2], *(key.aliases if key else ())):
-            spelled = f"{parent}.{name}" if parent else name
-            if self.has(spelled) and not (self.get(spelled) == AUTO and section is not None and section.strict):
-                return self.get(spelled)
+        spelled, key = self.spelled(path), self.schema.key(path)
+        if self.has(spelled) and not (self.get(spelled) == AUTO and self._is_strict(path)):
+            return self.get(spelled)
         return key.default if key else None
+
+    def spelled(self, path: str) -> str:
+        """Returns a dotted path as the config spells it: each of its keys by the name that stands there.
+
+        A key that stands nowhere, or only as `auto`, keeps its name.
+        """
+        known, written = "", ""
+        for part in path.split("."):
+            section, present = self.schema.section(known), self.mapping(written)
+            names = section.spellings(part) if section else ()
+            given = (name for name in (part, *names) if present.get(name, AUTO) != AUTO)
+            known, written = joined(known, next(iter(names), part)), joined(written, next(given, part))
+        return written
+
+    def _is_strict(self, path: str) -> bool:
+        section = self.schema.section(path.rpartition(".")[0])
+        return section is not None and section.strict
 
     def number(self, path: str) -> float | None:
         """Returns the number in force at a path, or None when it is none."""
@@ -80,10 +99,10 @@ class ConfigCase:
 
         Strict sections read `1` and `"yes"` as true (pydantic); elsewhere Python's own truth counts. `auto` is off.
         """
-        section, value = self.schema.section(path.rpartition(".")[0]), self.value(path)
+        value = self.value(path)
         if value == AUTO:
             return False
-        if section is None or not section.strict:
+        if not self._is_strict(path):
             return bool(value)
         return value.lower() in _YES if isinstance(value, str) else isinstance(value, bool | int | float) and value == 1
 
@@ -149,6 +168,11 @@ class ConfigCase:
     def ignored_key(self, key: str, message: str, *, help: str | None = None, fix: Fix | None = None) -> Diagnostic:
         """Returns a finding that DeepSpeed ignores this key whatever its value, at the key."""
         return Diagnostic("", "", Severity.WARNING, message, Place(key=key, is_about_key=True), help, fix)
+
+
+def joined(parent: str, name: str) -> str:
+    """Returns the dotted path of a key in a section."""
+    return f"{parent}.{name}" if parent else name
 
 
 def whole(value: object) -> int | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zerotrain.check.config.case import AUTO, ConfigCase
+from zerotrain.check.config.case import AUTO, ConfigCase, joined
 from zerotrain.check.dsschema.schema import Key, Section
 
 _MONITORS = frozenset({"tensorboard", "wandb", "csv_monitor", "comet"})
@@ -40,21 +40,10 @@ def entries(case: ConfigCase) -> Iterator[Entry]:
     yield from _inside(case, "", "", case.config)
 
 
-def spellings(section: Section, name: str) -> tuple[str, ...]:
-    """Returns all names of a key of a section, its own first; empty when there is no such key."""
-    found = ((own, *key.aliases) for own, key in section.keys.items() if name == own or name in key.aliases)
-    return next(found, ())
-
-
-def joined(parent: str, name: str) -> str:
-    """Returns the dotted path of a key in a section."""
-    return f"{parent}.{name}" if parent else name
-
-
 def _inside(case: ConfigCase, written: str, parent: str, values: Mapping[str, Any]) -> Iterator[Entry]:
     section = case.schema.section(parent)
     for name, value in values.items():
-        own = name if section is None else next(iter(spellings(section, name)), None)
+        own = name if section is None else next(iter(section.spellings(name)), None)
         path = joined(written, name)
         if section is not None:
             yield Entry(path, name, value, parent, section, section.keys[own] if own else None, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 
 from zerotrain.check.config.case import ConfigCase
-from zerotrain.check.config.entries import Entry, spellings
+from zerotrain.check.config.entries import Entry
 from zerotrain.check.dsschema.schema import Section, schema_of, versions
 from zerotrain.diagnostic import Fix
 from zerotrain.spec.suggest import listed, nearest
@@ -19,7 +19,7 @@ _CERTAIN = 0.85
 def hint(case: ConfigCase, entry: Entry) -> tuple[str, Fix | None]:
     """Returns the way out for a key its section does not have, and the renaming when it is certain."""
     taken = next((name for name in entry.siblings if name != entry.name and _plain(name) == _plain(entry.name)), None)
-    if taken is not None and spellings(entry.section, taken):
+    if taken is not None and entry.section.spellings(taken):
         return f"`{taken}` stands here too; remove this one", None
     plain = _same_letters(entry)
     homes = [] if plain else _homes(case, entry)
@@ -47,19 +47,19 @@ def _plain(name: str) -> str:
 
 
 def _already_set(entry: Entry) -> str | None:
-    near = nearest(entry.name, [name for name in entry.siblings if spellings(entry.section, name)])
+    near = nearest(entry.name, [name for name in entry.siblings if entry.section.spellings(name)])
     return f"did you mean `{near}`? it is set already; remove this one" if near else None
 
 
 def _free_names(entry: Entry) -> list[str]:
     """Returns the names of the section that are not taken."""
-    names = (spellings(entry.section, own) for own, key in entry.section.keys.items() if key.deprecated is None)
+    names = (entry.section.spellings(own) for own, key in entry.section.keys.items() if key.deprecated is None)
     return [name for spelled in names if not any(name in entry.siblings for name in spelled) for name in spelled]
 
 
 def _homes(case: ConfigCase, entry: Entry) -> list[str]:
     """Returns the sections that have a key of that very name, when it is clear which."""
-    homes = [path for path, section in case.schema.sections.items() if spellings(section, entry.name)]
+    homes = [path for path, section in case.schema.sections.items() if section.spellings(entry.name)]
     for path, table in (("optimizer.params", case.schema.optimizers), ("scheduler.params", case.schema.schedulers)):
         if path not in homes and any(entry.name in signature.params for signature in table.values()):
             homes.append(path)
@@ -69,7 +69,7 @@ def _homes(case: ConfigCase, entry: Entry) -> list[str]:
 def _other_version(case: ConfigCase, entry: Entry) -> str | None:
     for version in reversed(versions()):
         section: Section | None = schema_of(version).section(entry.parent)
-        if version != case.schema.version and section is not None and spellings(section, entry.name):
+        if version != case.schema.version and section is not None and section.spellings(entry.name):
             return f"DeepSpeed {version} reads it; {case.schema.version} does not"
     return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zerotrain.check.config.accelerate import in_yaml
-from zerotrain.check.config.case import AUTO, ConfigCase, Reader
+from zerotrain.check.config.case import AUTO, ConfigCase, Model, Reader
 from zerotrain.check.config.frameworks import HF_TRAINER_FILLS
 from zerotrain.check.dsschema.schema import NEWEST, schema_of
 from zerotrain.check.registry import CODES, RULES
@@ -31,6 +31,7 @@ class Circumstances:
     world_size: int | None = None
     gpu: Gpu | None = None
     gpus_per_node: int | None = None
+    model: Model | None = None
 
 
 def lint_file(path: str | Path, around: Circumstances) -> list[Diagnostic]:
@@ -79,7 +80,8 @@ def case_of(config: Mapping[str, object], around: Circumstances) -> ConfigCase:
     """Returns the case of a config."""
     reader = around.reader or guessed_reader(config)
     schema = schema_of(around.deepspeed)
-    return ConfigCase(config, reader, around.world_size, around.gpu, around.gpus_per_node, schema)
+    machines = around.world_size, around.gpu, around.gpus_per_node
+    return ConfigCase(config, reader, *machines, schema, around.model)
 
 
 def guessed_reader(config: object) -> Reader:

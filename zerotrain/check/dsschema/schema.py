@@ -55,6 +55,11 @@ class Section:
     """DeepSpeed refuses unknown keys here; elsewhere it ignores them."""
     keys: Mapping[str, Key]
 
+    def spellings(self, name: str) -> tuple[str, ...]:
+        """Returns all names of a key, its own first; empty when there is no such key."""
+        found = ((own, *key.aliases) for own, key in self.keys.items() if name == own or name in key.aliases)
+        return next(found, ())
+
 
 @dataclass(frozen=True)
 class Signature:

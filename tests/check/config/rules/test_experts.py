@@ -193,6 +193,53 @@ def test_zt444_what_stage_3_excludes(lint: Lint, name: str, value: object) -> No
     assert only(lint({"zero_optimization": {"stage": 3, name: value}}), "ZT444") == []
 
 
+@pytest.mark.parametrize("parallel", [{}, experts()])
+def test_zt961_moe_layers_are_refused_at_stage_3(lint: Lint, parallel: dict[str, Any]) -> None:
+    config = {**parallel, "zero_optimization": {"stage": 3}}
+    assert only(lint(config, model="moe-layers"), "ZT961") == [(ERROR, "zero_optimization.stage")]
+    assert only(lint(config), "ZT961") == only(lint(config, model="moe"), "ZT961") == []
+    assert only(lint({**config, "zero_optimization": {"stage": 2}}, model="moe-layers"), "ZT961") == []
+
+
+MUON = {
+    "optimizer": {"type": "Muon", "params": {"lr": 1e-3}},
+    "bf16": {"enabled": True},
+    "data_types": {"grad_accum_dtype": "fp32"},
+    "zero_optimization": {"stage": 1},
+}
+
+
+def test_zt962_muon_cannot_update_stacked_experts(lint: Lint) -> None:
+    told = [(ERROR, "optimizer.type")]
+    for model in ("moe", "moe-layers"):
+        assert only(lint(MUON, model=model), "ZT962") == told
+        assert only(lint({**MUON, "zero_optimization": {"stage": 2}}, model=model), "ZT962") == []
+        assert only(lint({**MUON, "data_types": {}}, model=model), "ZT962") == []
+    assert only(lint({**experts(), **MUON}), "ZT962") == told
+    assert only(lint({**experts(), **MUON}, model="dense"), "ZT962") == only(lint(MUON), "ZT962") == []
+
+
+@pytest.mark.parametrize(("stage", "name"), [(1, "reduce_scatter"), (2, "reduce_scatter"), (2, "contiguous_gradients")])
+def test_zt963_experts_are_reduced_in_one_way(lint: Lint, stage: int, name: str) -> None:
+    zero = {"zero_optimization": {"stage": stage, name: False}}
+    told = [(ERROR, f"zero_optimization.{name}")]
+    assert only(lint({**experts(), **zero}), "ZT963") == only(lint(zero, model="moe-layers"), "ZT963") == told
+    assert only(lint({**experts(), **zero}, model="dense"), "ZT963") == only(lint(zero, model="moe"), "ZT963") == []
+    assert only(lint({**experts(), "zero_optimization": {"stage": 3, name: False}}), "ZT963") == []
+
+
+def test_zt963_offload_makes_gradients_contiguous(lint: Lint) -> None:
+    zero = {"stage": 2, "contiguous_gradients": False, "offload_optimizer": {"device": "cpu"}}
+    assert only(lint({**experts(), "zero_optimization": zero}), "ZT963") == []
+
+
+def test_zt964_the_script_marks_the_experts_in_its_optimizer(lint: Lint) -> None:
+    config = {**experts(), "zero_optimization": {"stage": 2}}
+    assert only(lint(config), "ZT964") == [(Severity.WARNING, "expert_parallel")]
+    assert only(lint({**config, "optimizer": {"type": "AdamW"}}), "ZT964") == []
+    assert only(lint({**config, "zero_optimization": {"stage": 3}}), "ZT964") == []
+
+
 def test_zt445_expert_parallelism_that_is_off(lint: Lint) -> None:
     assert only(lint({"expert_parallel": {"autoep_size": 4}}), "ZT445") == [(INFO, "expert_parallel.autoep_size")]
     assert only(lint(experts()), "ZT445") == []

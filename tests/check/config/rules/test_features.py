@@ -63,6 +63,15 @@ def test_zt824_timers_that_are_left_on(lint: Lint) -> None:
     assert only(lint({"wall_clock_breakdown": False, "flops_profiler": {"enabled": False}}), "ZT824") == []
 
 
+@pytest.mark.parametrize("step", [None, "10", "auto", [5], {}])
+def test_zt960_a_step_that_is_no_number(lint: Lint, step: object) -> None:
+    profiler = {"enabled": True, "profile_step": step}
+    assert only(lint({"flops_profiler": profiler}), "ZT960") == [(ERROR, "flops_profiler.profile_step")]
+    assert only(lint({"flops_profiler": {**profiler, "enabled": False}}), "ZT960") == []
+    assert only(lint({"flops_profiler": profiler, "autotuning": {"enabled": True}}), "ZT960") == []
+    assert only(lint({"flops_profiler": {**profiler, "profile_step": 5}}), "ZT960") == []
+
+
 @pytest.mark.parametrize("step", [-1, 2.5])
 def test_zt825_a_step_that_never_comes(lint: Lint, step: float) -> None:
     profiler = {"enabled": True, "profile_step": step}

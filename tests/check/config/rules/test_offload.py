@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zerotrain.diagnostic import Diagnostic
+from zerotrain.diagnostic import Diagnostic, Severity
 
 Lint = Callable[..., list[Diagnostic]]
 CPU = {"device": "cpu"}
@@ -260,6 +260,14 @@ def test_zt357_selective_offload_needs_overlap(lint: Lint) -> None:
 )
 def test_zt358_zenflow_takes_adam_and_its_parameters(lint: Lint, optimizer: dict[str, Any], key: str) -> None:
     assert keys(lint(zenflow(2, STEP, optimizer=optimizer)), "ZT358") == [key]
+
+
+def test_zt358_an_optimizer_that_never_updates_does_not_fail(lint: Lint) -> None:
+    optimizer = {"optimizer": {"type": "RMSprop", "params": {"lr": 1e-3}}, "zero_allow_untested_optimizer": True}
+    tree = zenflow(2, {"update_interval": "auto"}) | optimizer
+
+    told = {reader: [f.severity for f in lint(tree, reader=reader) if f.code == "ZT358"] for reader in ("raw", "hf")}
+    assert told == {"raw": [Severity.WARNING], "hf": [Severity.ERROR]}
 
 
 def test_zt358_zenflow_needs_an_optimizer_in_the_config(lint: Lint) -> None:

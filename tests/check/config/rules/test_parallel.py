@@ -48,6 +48,8 @@ def test_zt422_a_negative_size(lint: Lint) -> None:
 
 def test_zt423_two_sizes_that_differ(lint: Lint) -> None:
     assert only(lint(tensor(2, tp={"tp_size": 4})), "ZT423") == [(ERROR, "tensor_parallel.tp.tp_size")]
+    other_name = lint(tensor(2, tensor_parallel={"tp_size": 4}))
+    assert only(other_name, "ZT423") == [(ERROR, "tensor_parallel.tensor_parallel.tp_size")]
     for same in (1, 2):
         assert only(lint(tensor(2, tp={"tp_size": same})), "ZT423") == []
 

@@ -48,9 +48,14 @@ def test_zt140_schedulers_nobody_knows(lint: Lint, kind: str, reader: str) -> No
     assert finding.place.key == "scheduler.type"
 
 
-@pytest.mark.parametrize("kind", ["WarmupLR", "OneCycle", "CosineAnnealingLR", None, 5])
-def test_zt140_schedulers_that_are_known_or_no_names(lint: Lint, kind: Any) -> None:
+@pytest.mark.parametrize("kind", ["WarmupLR", "OneCycle", "CosineAnnealingLR", None])
+def test_zt140_schedulers_that_are_known_or_absent(lint: Lint, kind: Any) -> None:
     assert not found(lint(config(kind, {})), "ZT140")
+
+
+@pytest.mark.parametrize("kind", [5, [], {}, False])
+def test_zt140_a_scheduler_that_is_no_name(lint: Lint, kind: Any) -> None:
+    assert [finding.place.key for finding in found(lint(config(kind, {})), "ZT140")] == ["scheduler.type"]
 
 
 def test_zt140_says_how_it_is_spelled(lint: Lint) -> None:

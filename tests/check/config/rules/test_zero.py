@@ -290,12 +290,17 @@ def test_zt338_a_gather_flag_that_is_set_or_filled_is_quiet(lint: Lint, value: o
 
 @pytest.mark.parametrize("reader", ["raw", "accelerate"])
 def test_zt339_a_script_is_told_that_weights_stay_apart(lint: Lint, reader: str) -> None:
-    gathered = config(3, {"gather_16bit_weights_on_model_save": True})
-
     assert keys(lint(config(3), reader=reader), "ZT339") == ["zero_optimization"]
-    assert not keys(lint(gathered, reader=reader), "ZT339")
+    for name in ("gather_16bit_weights_on_model_save", "stage3_gather_16bit_weights_on_model_save"):
+        for value in (True, 1, "true"):
+            assert not keys(lint(config(3, {name: value}), reader=reader), "ZT339")
 
 
 @pytest.mark.parametrize("section", [None, [1], "3", 3, False, {"stage": {"a": 1}}, {"stage": 3, "overlap_comm": []}])
 def test_a_section_of_any_kind_is_read(lint: Lint, section: object) -> None:
     assert isinstance(lint({"train_batch_size": 1, "zero_optimization": section}, world_size=8, gpu="cpu"), list)
+
+
+@pytest.mark.parametrize(("size", "told"), [(20001, True), ("20001", True), ("20000", False), ("many", False)])
+def test_zt332_an_odd_bucket_is_odd_as_text_too(lint: Lint, size: object, told: bool) -> None:
+    assert bool(keys(lint(config(2, {"allgather_bucket_size": size})), "ZT332")) == told

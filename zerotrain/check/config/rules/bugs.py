@@ -45,18 +45,18 @@ def gradients_of_zero_2(case: ConfigCase) -> Iterator[Diagnostic]:
 
 @config_rule("ZT941", "racing-communication")
 def racing_communication(case: ConfigCase) -> Iterator[Diagnostic]:
-    """Communication overlaps the backward pass at stage 1 or 2.
+    """Communication overlaps the backward pass at stage 1 or 2, in a version that gets it wrong.
 
-    Why: users saw losses of 0 and gradient norms that are NaN or always the same, which went away without the overlap:
-    gradients are reduced while the next bucket is filled. Reported for versions from 0.12.4 to 0.16.4; the thread about
-    the race itself is open. deepspeedai/DeepSpeed#5242, #5347, #5545, #7188.
-    Wrong: `{"zero_optimization": {"stage": 2, "overlap_comm": true}}` when the norm of the gradients looks wrong
-    Right: `{"zero_optimization": {"stage": 2, "overlap_comm": false}}`
+    Why: memory is used again before the reduction that reads it has ended, and a reduction does not wait for all that
+    fill its bucket: losses of 0 and NaN, which go away without the overlap. Reported from 0.12.4 on; 0.19.8 waits for
+    both. deepspeedai/DeepSpeed#5242, #5545, #7965, #8061.
+    Wrong: `{"zero_optimization": {"stage": 2, "overlap_comm": true}}` with DeepSpeed 0.18.9
+    Right: the same with DeepSpeed 0.19.8, or with `"overlap_comm": false`
     """
-    if case.stage in (1, 2) and case.on("zero_optimization.overlap_comm") and not case.is_compiled:
-        message = "`overlap_comm` was reported to corrupt gradients at stages 1 and 2"
-        help = "set it to false when the gradient norm looks wrong (deepspeedai/DeepSpeed#5545)"
-        yield case.info("zero_optimization.overlap_comm", message, help=help)
+    if case.stage in (1, 2) and case.on("zero_optimization.overlap_comm") and _is_between(case, "0.12.4", "0.19.8"):
+        message = f"`overlap_comm` of DeepSpeed {case.schema.version} can corrupt gradients at stages 1 and 2"
+        help = "set it to false, or update to 0.19.8 (deepspeedai/DeepSpeed#7965, #8061)"
+        yield case.warning("zero_optimization.overlap_comm", message, help=help)
 
 
 @config_rule("ZT942", "writer-cannot-read-back")

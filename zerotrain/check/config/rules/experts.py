@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zerotrain.check.config.case import ConfigCase, whole
+from zerotrain.check.config.partitioning import builds_bf16_optimizer
 from zerotrain.check.config.rules.axes import divisors, is_read, sequence_ranks, tensor_ranks
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
@@ -52,6 +53,11 @@ ATTRIBUTES = (
 
 def _is_on(case: ConfigCase) -> bool:
     return is_read(case, "expert_parallel") and case.get("expert_parallel.enabled") is True
+
+
+def _has_expert_groups(case: ConfigCase) -> bool:
+    """Tells whether experts are known to the engine: DeepSpeed's own layers, or those that it makes of others."""
+    return case.model == "moe-layers" or (_is_on(case) and case.model != "dense")
 
 
 def _written(case: ConfigCase) -> Mapping[str, Any]:
@@ -265,6 +271,72 @@ def experts_at_stage_3(case: ConfigCase) -> Iterator[Diagnostic]:
         yield case.error("sequence_parallel_size", message, help="use stage 2, or one of the two")
 
 
+@config_rule("ZT961", "moe-layers-at-stage-3")
+def moe_layers_at_stage_3(case: ConfigCase) -> Iterator[Diagnostic]:
+    """A model with layers of DeepSpeed's own `MoE` is to be trained at stage 3.
+
+    Why: stage 3 cannot partition experts that live on different ranks already; the engine refuses them, whether or not
+    they are spread over ranks. The config does not tell of such layers: `zerotrain lint --model moe-layers` does.
+    Wrong: `{"zero_optimization": {"stage": 3}}` with `deepspeed.moe.layer.MoE` in the model
+    Right: `{"zero_optimization": {"stage": 2}}`
+    """
+    if case.model == "moe-layers" and case.stage == 3:
+        message = "stage 3 is refused for layers of `deepspeed.moe.layer.MoE`"
+        help = "use stage 1 or 2, or a Hugging Face MoE with `expert_parallel`"
+        yield case.error("zero_optimization.stage", message, help=help)
+
+
+@config_rule("ZT962", "muon-with-stacked-experts")
+def muon_with_stacked_experts(case: ConfigCase) -> Iterator[Diagnostic]:
+    """Muon is to update experts at stage 1, with bf16 weights and fp32 gradients.
+
+    Why: for that combination DeepSpeed builds `BF16_Optimizer`, in which Muon takes matrices of two dimensions and
+    data parallelism only; experts are stacked in a third dimension, or live on different ranks. Where the config does
+    not tell of experts, `zerotrain lint --model moe` does.
+    Wrong: `{"optimizer": {"type": "Muon"}, "zero_optimization": {"stage": 1}, "bf16": {"enabled": true},
+    "data_types": {"grad_accum_dtype": "fp32"}, "expert_parallel": {"enabled": true}}`
+    Right: the same at stage 2, or without `grad_accum_dtype`
+    """
+    has_experts = _has_expert_groups(case) or case.model == "moe"
+    if has_experts and case.optimizer == "muon" and builds_bf16_optimizer(case):
+        message = "Muon cannot update experts at stage 1 with bf16 weights and fp32 gradients"
+        yield case.error("optimizer.type", message, help="use stage 2, or leave out `data_types.grad_accum_dtype`")
+
+
+@config_rule("ZT963", "experts-reduce-otherwise")
+def experts_reduce_otherwise(case: ConfigCase) -> Iterator[Diagnostic]:
+    """Gradients of experts are to be reduced in a way stages 1 and 2 do not have for them.
+
+    Why: experts are reduced among their own replicas. DeepSpeed has that for a reduce-scatter only, at stage 2 for
+    contiguous gradients only, and asserts both.
+    Wrong: `{"zero_optimization": {"stage": 2, "reduce_scatter": false}, "expert_parallel": {"enabled": true}}`
+    Right: the same without `reduce_scatter`
+    """
+    if not _has_expert_groups(case) or case.known_stage not in (1, 2) or builds_bf16_optimizer(case):
+        return
+    needed = ("reduce_scatter", "contiguous_gradients") if case.stage == 2 else ("reduce_scatter",)
+    for name in needed:
+        is_overruled = name == "contiguous_gradients" and case.device("offload_optimizer") is not None
+        if case.value(f"zero_optimization.{name}") is False and not is_overruled:
+            message = f"stage {case.stage} needs `{name}` for experts"
+            yield case.error(f"zero_optimization.{name}", message, help="remove it")
+
+
+@config_rule("ZT964", "experts-in-own-optimizer")
+def experts_in_the_scripts_optimizer(case: ConfigCase) -> Iterator[Diagnostic]:
+    """Experts are parallel at stage 1 or 2, and the optimizer is the script's.
+
+    Why: the experts must stand in parameter groups of their own that are marked as such, or the engine refuses the
+    optimizer. It marks them itself only in an optimizer it builds from the config.
+    Wrong: `{"zero_optimization": {"stage": 2}, "expert_parallel": {"enabled": true}}`
+    Right: the same with `"optimizer": {"type": "AdamW", "params": {"lr": 1e-4}}`
+    """
+    is_the_scripts = case.optimizer is None and case.reader == "raw" and not case.is_compiled
+    if is_the_scripts and _is_on(case) and case.model != "dense" and case.known_stage in (1, 2):
+        message = 'the script must put experts into groups with `"moe": True` and `"name": "ep_size_N"`'
+        yield case.warning("expert_parallel", message, help="give the config an `optimizer`")
+
+
 @config_rule("ZT445", "idle-expert-parallel")
 def idle_expert_parallel(case: ConfigCase) -> Iterator[Diagnostic]:
     """Expert parallelism has a size, but is not switched on.
@@ -304,6 +376,10 @@ RULES: tuple[Rule, ...] = (
     experts_with_tensor_parallelism,
     two_parallel_presets,
     experts_at_stage_3,
+    moe_layers_at_stage_3,
+    muon_with_stacked_experts,
+    experts_reduce_otherwise,
+    experts_in_the_scripts_optimizer,
     idle_expert_parallel,
     one_expert_rank,
 )

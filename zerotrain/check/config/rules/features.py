@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from zerotrain.check.config.case import ConfigCase, whole
+from zerotrain.check.config.case import AUTO, ConfigCase, whole
+from zerotrain.check.config.conversion import shown
 from zerotrain.check.config.rules.axes import is_read
 from zerotrain.check.rule import Rule, config_rule
 from zerotrain.diagnostic import Diagnostic
@@ -112,6 +113,23 @@ def profile_step_never_comes(case: ConfigCase) -> Iterator[Diagnostic]:
         yield case.warning("flops_profiler.profile_step", message, help="write the number of a step, such as 5")
 
 
+@config_rule("ZT960", "profile-step-is-no-number")
+def profile_step_is_no_number(case: ConfigCase) -> Iterator[Diagnostic]:
+    """The step the profiler is to look at is no number.
+
+    Why: the engine compares it with the number of the step at every step, and fails at the first one; `null` does not
+    mean the default.
+    Wrong: `{"flops_profiler": {"enabled": true, "profile_step": null}}`
+    Right: `{"flops_profiler": {"enabled": true, "profile_step": 5}}`
+    """
+    key = "flops_profiler.profile_step"
+    step, is_left_over = case.get(key), case.get(key) == AUTO and case.reader != "raw"  # ZT917 tells of that
+    is_used = bool(case.get("flops_profiler.enabled")) and not case.on("autotuning.enabled")
+    if is_used and case.has(key) and not isinstance(step, int | float) and not is_left_over:
+        message = f"the engine compares `profile_step` with a number, and it is {shown(step)}"
+        yield case.error(key, message, help="write the number of a step, such as 5")
+
+
 @config_rule("ZT826", "autotuning-ends-the-run")
 def autotuning_ends_the_run(case: ConfigCase) -> Iterator[Diagnostic]:
     """Autotuning is switched on.
@@ -209,6 +227,7 @@ RULES: tuple[Rule, ...] = (
     monitor_package,
     breakdown_on,
     profile_step_never_comes,
+    profile_step_is_no_number,
     autotuning_ends_the_run,
     gds_off_cuda,
     aio_number,

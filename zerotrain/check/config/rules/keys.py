@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from zerotrain.check.config.case import AUTO, ConfigCase
-from zerotrain.check.config.entries import Entry, entries, joined, spellings
+from zerotrain.check.config.case import AUTO, ConfigCase, joined
+from zerotrain.check.config.entries import Entry, entries
 from zerotrain.check.config.frameworks import FOREIGN_KEYS, kind_of_file
 from zerotrain.check.config.hints import hint
 from zerotrain.check.config.rules.auto import RULES as AUTO_RULES
@@ -191,7 +191,7 @@ def key_under_two_names(case: ConfigCase) -> Iterator[Diagnostic]:
     Right: `{"zero_optimization": {"stage3_max_live_parameters": 1e9}}`
     """
     for entry in entries(case):
-        names = spellings(entry.section, entry.name)
+        names = entry.section.spellings(entry.name)
         given = [name for name in names if entry.siblings.get(name, AUTO) != AUTO]
         if entry.section.strict and len(given) > 1 and entry.name == given[0]:
             message = f"{listed(given, 'and')} are the same setting; DeepSpeed refuses it under two names"
@@ -274,7 +274,7 @@ def _wrapped(case: ConfigCase, entry: Entry) -> list[str]:
     if entry.parent or entry.key is not None or not isinstance(entry.value, Mapping) or _is_comment(entry.name):
         return []
     top = case.schema.sections[""]
-    known = [name for name in entry.value if spellings(top, name)]
+    known = [name for name in entry.value if top.spellings(name)]
     return known if 2 * len(known) > len(entry.value) else []
 
 
@@ -282,7 +282,7 @@ def _foreign_file(case: ConfigCase) -> list[str]:
     """Returns the top-level keys DeepSpeed does not read, when they show that the file is not one of DeepSpeed's."""
     top = case.schema.section("")
     names = [name for name in case.config if not _is_comment(name) and name not in case.schema.removed]
-    unknown = [name for name in names if top is not None and not spellings(top, name)]
+    unknown = [name for name in names if top is not None and not top.spellings(name)]
     if len(unknown) >= _FEW and len(unknown) == len(names):
         return unknown
     is_most = len(unknown) >= _MANY and 2 * len(unknown) > len(names)
@@ -298,7 +298,7 @@ def _replacements(entry: Entry) -> list[str]:
     """Returns the spellings of what replaces a deprecated key that stand beside it."""
     if entry.key is None or not entry.key.deprecated or not entry.section.strict:
         return []
-    return [name for name in spellings(entry.section, entry.key.deprecated) if entry.siblings.get(name, AUTO) != AUTO]
+    return [name for name in entry.section.spellings(entry.key.deprecated) if entry.siblings.get(name, AUTO) != AUTO]
 
 
 def _renamed(entry: Entry, new: str) -> Fix | None:

@@ -86,11 +86,12 @@ def conflicting_tensor_parallel_sizes(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"tensor_parallel": {"autotp_size": 2, "tp": {"tp_size": 4}}}`
     Right: `{"tensor_parallel": {"autotp_size": 2}}`
     """
-    size, other = tensor_ranks(case), whole(case.get("tensor_parallel.tp.tp_size"))
+    key = case.spelled("tensor_parallel.tp.tp_size")
+    size, other, name = tensor_ranks(case), whole(case.get(key)), key.removeprefix("tensor_parallel.")
     is_compared = is_read(case, "tensor_parallel.preset_model")  # since the size is taken from the config
     if is_compared and size > 1 and other is not None and other not in (1, size):
-        message = f"`tp.tp_size` is {other}, and `autotp_size` is {size}"
-        yield case.error("tensor_parallel.tp.tp_size", message, help="leave `tp.tp_size` out")
+        message = f"`{name}` is {other}, and `autotp_size` is {size}"
+        yield case.error(key, message, help=f"leave `{name}` out")
 
 
 @config_rule("ZT424", "idle-tensor-parallel")
@@ -108,8 +109,9 @@ def idle_tensor_parallel(case: ConfigCase) -> Iterator[Diagnostic]:
         for name in ("preset_model", "partition_config")
         if section.get(name) and is_read(case, f"tensor_parallel.{name}")
     ]
-    if (whole(case.get("tensor_parallel.tp.tp_size")) or 1) > 1:
-        described = ["tp.tp_size", *described]
+    nested = case.spelled("tensor_parallel.tp.tp_size")
+    if (whole(case.get(nested)) or 1) > 1:
+        described = [nested.removeprefix("tensor_parallel."), *described]
     unsaid = "autotp_size" not in section
     if described and (unsaid or section["autotp_size"] in (0, 1)):
         message = f"`{described[0]}` does nothing without `autotp_size` above 1"

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from zerotrain.check.config.case import AUTO, ConfigCase
+from zerotrain.check.config.conversion import shown
 from zerotrain.check.config.rules.precision import settled_precision
 from zerotrain.check.dsschema.schema import Signature
 from zerotrain.check.rule import Rule, config_rule
@@ -52,6 +53,8 @@ def unknown_scheduler(case: ConfigCase) -> Iterator[Diagnostic]:
     Right: `{"scheduler": {"type": "WarmupLR", "params": {}}}`
     """
     kind = case.get("scheduler.type")
+    if kind is not None and not isinstance(kind, str):
+        yield case.error("scheduler.type", f"the name of a scheduler is text, not {shown(kind)}")
     names = {name.lower(): name for name in (*TORCH_SCHEDULERS, *case.schema.schedulers)}
     if isinstance(kind, str) and kind not in names.values() and not _is_filled(case, kind):
         near = get_close_matches(kind.lower(), names, 1)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zerotrain.check.config.case import AUTO, ConfigCase, whole
+from zerotrain.check.config.conversion import number_in
 from zerotrain.check.config.partitioning import (
     Z,
     asked,
@@ -191,7 +192,8 @@ def odd_allgather_bucket(case: ConfigCase) -> Iterator[Diagnostic]:
     Wrong: `{"zero_optimization": {"stage": 2, "allgather_bucket_size": 199999999}}`
     Right: `{"zero_optimization": {"stage": 2, "allgather_bucket_size": 200000000}}`
     """
-    size = whole(case.value(f"{Z}.allgather_bucket_size"))
+    written = case.value(f"{Z}.allgather_bucket_size")
+    size = whole(number_in(written) if isinstance(written, str) else written)
     if case.known_stage in (1, 2) and size and size % 2 and not may_build_bf16_optimizer(case):
         message = f"`allgather_bucket_size` of {size} is odd"
         yield case.error(f"{Z}.allgather_bucket_size", message, help="use an even number")
@@ -309,7 +311,7 @@ def _gather_key(case: ConfigCase) -> str:
 def _weights_stay_apart(case: ConfigCase) -> bool:
     """Tells whether stage 3 keeps the weights in parts when a script asks for the whole model."""
     given = [case.get(key) for key in _GATHER if case.has(key)]
-    gathers = True in given or (AUTO in given and case.reader != "raw")
+    gathers = any(case.on(key) for key in _GATHER) or (AUTO in given and case.reader != "raw")
     return case.known_stage == 3 and not gathers and not case.is_compiled
 
 
