@@ -51,7 +51,9 @@ def plain_torch_losses(result: Any) -> list[float]:
     model = load_model(spec.model, {"zero_optimization": {"stage": 0}}, spec.seed).train()
     store = SampleStore.open(Path(str(record.stores["train"])))
     loader = Loader(store, seed=spec.seed, global_batch_size=8, micro_batch_size=8, dp_rank=0, dp_size=1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1, eps=1e-8)
+    matrices, vectors = ([p for p in model.parameters() if (p.dim() > 1) is decayed] for decayed in (True, False))
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-2, eps=1e-8)
     losses = []
     for step, rate in enumerate(written_out_rates()):
         (micro_batch,) = loader.global_batch(step).micro_batches
@@ -64,7 +66,8 @@ def plain_torch_losses(result: Any) -> list[float]:
         loss = functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=-100)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.param_groups[0]["lr"] = rate
+        for group in optimizer.param_groups:
+            group["lr"] = rate
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
@@ -130,7 +133,7 @@ def test_the_mean_is_over_tokens_not_over_micro_batches(train):
     "optimizer",
     [
         {"type": "adam", "lr": 1e-2, "weight_decay": 0.1},
-        {"type": "adagrad", "lr": 1e-2},
+        {"type": "adagrad", "lr": 1e-2, "weight_decay": 0.1},
         {"type": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
         {"type": "muon", "lr": 1e-2, "adam_lr": 5e-3, "weight_decay": 0.1, "clip_norm": None},
     ],

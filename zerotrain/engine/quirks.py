@@ -32,6 +32,25 @@ def undo_dummy_step(engine: DeepSpeedEngine) -> None:
     wrapper.optimizer.state.clear()
 
 
+def restore_groups(engine: DeepSpeedEngine) -> None:
+    """Gives an Adagrad under ZeRO its parameter groups back; does nothing to others.
+
+    ZeRO builds torch's Adagrad anew on its flat partitions, all in one group with the default values (runtime/zero/
+    stage_1_and_2.py and stage3.py, `initialize_optimizer_states`): values of a group are lost, and the first step fails
+    with an `IndexError` over the second group.
+    """
+    wrapper, basic = engine.optimizer, engine.basic_optimizer
+    stepping: Any = getattr(wrapper, "optimizer", None)
+    if not isinstance(stepping, torch.optim.Adagrad) or stepping is basic:
+        return
+    partitions = stepping.param_groups[0]["params"]
+    owners = getattr(wrapper, "sub_group_to_group_id", {place: place for place in range(len(partitions))})
+    stepping.param_groups = [
+        group | {"params": [partition for place, partition in enumerate(partitions) if owners[place] == index]}
+        for index, group in enumerate(basic.param_groups)
+    ]
+
+
 def drop_orphaned_states(engine: DeepSpeedEngine) -> None:
     """Drops optimizer states of parameters that the optimizer no longer has.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zerotrain.spec.base import Auto, PositiveInt, RawKeys, Spec
+from zerotrain.spec.base import Auto, Pattern, PositiveInt, RawKeys, Spec
 
 
 class ModelSpec(Spec):
@@ -22,6 +22,8 @@ class ModelSpec(Spec):
     """Branch, tag or commit of a hub id."""
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
     """The attention implementation."""
+    freeze: list[Pattern] = []
+    """Parameters that stay as they are: regular expressions, searched in names such as `model.embed_tokens.weight`."""
     adapter: None = None
     """Low-rank adapters; `null` trains all weights."""
 

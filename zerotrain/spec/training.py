@@ -14,6 +14,7 @@ from zerotrain.spec.base import (
     Length,
     NonNegativeFloat,
     NonNegativeInt,
+    Pattern,
     PositiveFloat,
     PositiveInt,
     Spec,
@@ -31,11 +32,26 @@ class BatchSpec(Spec):
     """Micro-batches per optimizer step; `auto`: global_batch_size / (micro_batch_size x data-parallel size)."""
 
 
+class ParameterGroup(Spec):
+    """Parameters that move otherwise than the rest."""
+
+    match: Pattern
+    """A regular expression, searched in names such as `model.embed_tokens.weight`; the first that matches wins."""
+    lr: PositiveFloat | None = None
+    """Peak learning rate, which the schedule scales as it does the others; `null`: that of the optimizer."""
+    weight_decay: NonNegativeFloat | None = None
+    """Weight decay of all of them, norms and biases too; `null`: as outside of the group."""
+
+
 class _Optimizer(Spec):
     lr: PositiveFloat
     """Peak learning rate."""
     weight_decay: NonNegativeFloat = 0.0
     """Weight decay."""
+    decay_norms_and_biases: Bool = False
+    """Decay parameters with one dimension and biases too; `false` decays only matrices and what is larger."""
+    groups: list[ParameterGroup] = []
+    """Parameters with a learning rate or a weight decay of their own."""
     clip_norm: PositiveFloat | None = 1.0
     """Clip the global gradient norm to this value; `null` does not clip."""
 

@@ -28,7 +28,8 @@ _FIXED: dict[str, dict[str, tuple[object, str]]] = {
     "lamb": {"bias_correction": (True, "as in the paper")},
     "muon": {"adam_w_mode": (True, "decoupled weight decay in the Adam part")},
 }
-_NOT_PARAMETERS = ("type", "clip_norm")
+_NOT_PARAMETERS = ("type", "clip_norm", "decay_norms_and_biases", "groups")
+"""The last two become parameter groups (compile/sections/groups.py), which JSON cannot say."""
 
 
 def emit_clipping(resolved: Resolved) -> Section:
