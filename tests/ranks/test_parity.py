@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ def test_a_loop_in_plain_torch_has_the_same_losses(train, reference):
 
 
 def plain_torch_losses(result: Any) -> list[float]:
+    """Trains with weight decay on matrices alone."""
+
+    def groups_of(model: Any) -> list[dict[str, Any]]:
+        return [{"params": [p], "lr": 1e-2, "weight_decay": 0.1 if p.dim() > 1 else 0.0} for p in model.parameters()]
+
+    return losses_of(result, groups_of, [rate / 1e-2 for rate in written_out_rates()])
+
+
+def losses_of(result: Any, groups_of: Callable[[Any], list[dict[str, Any]]], factors: list[float]) -> list[float]:
     """Trains the run's model on the run's samples with torch's own AdamW, on whole batches."""
     import torch
     from torch.nn import functional
@@ -51,11 +61,11 @@ def plain_torch_losses(result: Any) -> list[float]:
     model = load_model(spec.model, {"zero_optimization": {"stage": 0}}, spec.seed).train()
     store = SampleStore.open(Path(str(record.stores["train"])))
     loader = Loader(store, seed=spec.seed, global_batch_size=8, micro_batch_size=8, dp_rank=0, dp_size=1)
-    matrices, vectors = ([p for p in model.parameters() if (p.dim() > 1) is decayed] for decayed in (True, False))
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-2, eps=1e-8)
+    groups = groups_of(model)
+    optimizer = torch.optim.AdamW(groups, eps=1e-8)
+    peaks = [group["lr"] for group in groups]
     losses = []
-    for step, rate in enumerate(written_out_rates()):
+    for step, factor in enumerate(factors):
         (micro_batch,) = loader.global_batch(step).micro_batches
         batch = micro_batch.batch
         logits = model(
@@ -66,8 +76,8 @@ def plain_torch_losses(result: Any) -> list[float]:
         loss = functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=-100)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
@@ -135,6 +145,10 @@ def test_the_mean_is_over_tokens_not_over_micro_batches(train):
         {"type": "adam", "lr": 1e-2, "weight_decay": 0.1},
         {"type": "adagrad", "lr": 1e-2, "weight_decay": 0.1},
         {"type": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+        {"type": "nadam", "lr": 1e-2, "weight_decay": 0.1, "decoupled_weight_decay": True},
+        {"type": "radam", "lr": 1e-2, "weight_decay": 0.1},
+        {"type": "rmsprop", "lr": 1e-3, "weight_decay": 0.1, "momentum": 0.5, "centered": True},
+        {"type": "adamax", "lr": 1e-2, "weight_decay": 0.1},
         {"type": "muon", "lr": 1e-2, "adam_lr": 5e-3, "weight_decay": 0.1, "clip_norm": None},
     ],
     ids=lambda optimizer: optimizer["type"],

@@ -39,7 +39,8 @@ def restore_groups(engine: DeepSpeedEngine) -> None:
     stage_1_and_2.py and stage3.py, `initialize_optimizer_states`): values of a group are lost, and the first step fails
     with an `IndexError` over the second group.
     """
-    wrapper, basic = engine.optimizer, engine.basic_optimizer
+    wrapper: Any = engine.optimizer
+    basic: Any = engine.basic_optimizer
     stepping: Any = getattr(wrapper, "optimizer", None)
     if not isinstance(stepping, torch.optim.Adagrad) or stepping is basic:
         return
@@ -49,6 +50,11 @@ def restore_groups(engine: DeepSpeedEngine) -> None:
         group | {"params": [partition for place, partition in enumerate(partitions) if owners[place] == index]}
         for index, group in enumerate(basic.param_groups)
     ]
+    if hasattr(wrapper, "_link_all_hp_params"):
+        # Parameters were tied to their partitions for the first group alone.
+        wrapper._link_all_hp_params()
+        wrapper._enable_universal_checkpoint()
+        wrapper._param_slice_mappings = wrapper._create_param_mapping()
 
 
 def drop_orphaned_states(engine: DeepSpeedEngine) -> None:

@@ -23,11 +23,19 @@ _CLASSES = {
     "lion": {"FusedLion", "DeepSpeedCPULion"},
     "lamb": {"FusedLamb"},
     "muon": {"MuonWithAuxAdam"},
+    "nadam": {"NAdam"},
+    "radam": {"RAdam"},
+    "rmsprop": {"RMSprop"},
+    "adamax": {"Adamax"},
+    "adafactor": {"Adafactor"},
 }
 _VALIDATED = ("zero_optimization.", "compile.", "tensor_parallel.", "timers.throughput.")
 """Sections with sections inside that pydantic reads: it refuses unknown keys there, and reads past our record."""
 
-_GROUP_VALUES = ("lr", "betas", "eps", "weight_decay", "momentum", "nesterov", "dampening", "bias_correction")
+_GROUP_VALUES = (
+    *("lr", "betas", "eps", "weight_decay", "momentum", "nesterov", "dampening", "bias_correction"),
+    *("momentum_decay", "decoupled_weight_decay", "alpha", "centered", "beta2_decay", "d"),
+)
 
 
 def refuse_differences(engine: DeepSpeedEngine, given: RecordingDict, groups: Sequence[Group]) -> None:

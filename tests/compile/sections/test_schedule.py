@@ -21,7 +21,7 @@ from deepspeed.runtime import lr_schedules
 
 from zerotrain.compile.resolve import Resolved
 from zerotrain.compile.schedule import lr_factor
-from zerotrain.compile.sections.schedule import emit_schedule, uncounted
+from zerotrain.compile.sections.schedule import emit_schedule, left_out
 
 Settled = Callable[..., Resolved]
 
@@ -57,11 +57,7 @@ def by_hand(scheduler: dict[str, Any], updates: int) -> list[float]:
 
 def ours(resolved: Resolved, update: int) -> float:
     """Returns the rate of an update in a run of zerotrain's; a warmup begins at 0."""
-    warmup = resolved.spec.schedule.warmup
-    if update <= 0:
-        return 0.0
-    steps = warmup.value if warmup else 0
-    return PEAK * lr_factor(resolved.spec.schedule, update, warmup_steps=steps, total_steps=STEPS)
+    return PEAK * lr_factor(resolved.spec.schedule, update, total_steps=STEPS) if update > 0 else 0.0
 
 
 def settle(settled: Settled, schedule: str) -> tuple[Resolved, dict[str, Any]]:
@@ -126,7 +122,7 @@ def test_steps_that_are_not_counted_yet_leave_the_scheduler_out_and_that_is_said
 ) -> None:
     warmup = lengths.get("warmup", "3 steps")
     resolved = settled(schedule=f"{{type: {kind}, warmup: {warmup}}}", horizon=lengths["horizon"])
-    finding = uncounted(resolved)
+    finding = left_out(resolved)
 
     assert emit_schedule(resolved) == {}
     assert finding is not None
@@ -136,7 +132,7 @@ def test_steps_that_are_not_counted_yet_leave_the_scheduler_out_and_that_is_said
 def test_a_constant_rate_needs_no_number_of_steps(settled: Settled) -> None:
     resolved = settled(schedule="{type: constant, warmup: 5 steps}", horizon="2 epochs")
 
-    assert uncounted(resolved) is None
+    assert left_out(resolved) is None
     assert values(emit_schedule(resolved))["scheduler"]["params"]["warmup_num_steps"] == 5
 
 

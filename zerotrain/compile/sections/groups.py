@@ -1,4 +1,4 @@
-"""The parameter groups of the optimizer, which DeepSpeed's JSON cannot say: they are handed to `deepspeed.initialize`."""
+"""The parameter groups of the optimizer, which JSON cannot say: they are handed to `deepspeed.initialize`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from zerotrain.diagnostic import Diagnostic, Place, Severity
 from zerotrain.spec.training import OptimizerSpec
 
 _OUTSIDE = -1
@@ -35,6 +36,15 @@ def parameter_groups(optimizer: OptimizerSpec, dimensions: Mapping[str, int]) ->
         members.setdefault(_values(optimizer, place, name, dimensions[name]), []).append(name)
     ordered = sorted(members.items(), key=lambda entry: entry[0][0] is not None)
     return [Group(f"group{i}", tuple(names), *values) for i, (values, names) in enumerate(ordered)]
+
+
+def unsaid(optimizer: OptimizerSpec) -> Diagnostic | None:
+    """Returns a warning when a script that uses the JSON must make parameter groups itself."""
+    if not optimizer.groups:
+        return None
+    message = f"the {len(optimizer.groups)} groups of parameters are not in the JSON, which has no place for them"
+    help = "hand the same groups to `deepspeed.initialize` as `model_parameters`"
+    return Diagnostic("ZT156", "unsaid-groups", Severity.WARNING, message, Place(key="optimizer.groups"), help)
 
 
 def unmatched(patterns: Sequence[str], names: Iterable[str]) -> list[int]:

@@ -14,8 +14,14 @@ _TYPES = {
     "lion": "Lion",
     "lamb": "Lamb",
     "muon": "Muon",
+    "nadam": "NAdam",
+    "radam": "RAdam",
+    "rmsprop": "RMSprop",
+    "adamax": "Adamax",
+    "adafactor": "Adafactor",
 }
-_UNTESTED = ("sgd", "lamb")
+"""DeepSpeed's own, and classes of `torch.optim`, in which it looks for what it does not know (runtime/engine.py)."""
+_UNTESTED = ("sgd", "lamb", "nadam", "radam", "rmsprop", "adamax", "adafactor")
 """Optimizers DeepSpeed only runs under ZeRO when told that they are untested there (runtime/zero/utils.py)."""
 
 _FIXED: dict[str, dict[str, tuple[object, str]]] = {
