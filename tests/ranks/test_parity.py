@@ -84,6 +84,48 @@ def losses_of(result: Any, groups_of: Callable[[Any], list[dict[str, Any]]], fac
     return losses
 
 
+GROUPS = [
+    {"match": "embed", "lr": 5e-3, "weight_decay": 0.3},
+    {"match": r"layers\.1\.", "lr": 2e-2},
+    {"match": "lm_head|norm", "weight_decay": 0.2},
+]
+
+
+@pytest.fixture(scope="module")
+def grouped(ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    changes = {"precision": "fp32", "zero.stage": 0, "optimizer.groups": GROUPS}
+    return ranks.train(tmp_path_factory.mktemp("grouped"), changes, 1)
+
+
+def test_groups_of_parameters_move_as_in_plain_torch(grouped):
+    def groups_of(model: Any) -> list[dict[str, Any]]:
+        return [{"params": [p], **written_out_values(name, p.dim())} for name, p in model.named_parameters()]
+
+    factors = [rate / 1e-2 for rate in written_out_rates()]
+    assert grouped.losses == pytest.approx(losses_of(grouped, groups_of, factors), rel=1e-5)
+
+
+def written_out_values(name: str, dimensions: int) -> dict[str, float]:
+    """`GROUPS` once more, by hand."""
+    if "embed" in name:
+        return {"lr": 5e-3, "weight_decay": 0.3}
+    if "layers.1." in name:
+        return {"lr": 2e-2, "weight_decay": 0.1 if dimensions > 1 else 0.0}
+    if "norm" in name or "lm_head" in name:
+        return {"lr": 1e-2, "weight_decay": 0.2}
+    return {"lr": 1e-2, "weight_decay": 0.1 if dimensions > 1 else 0.0}
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_groups_of_parameters_move_alike_at_every_stage(train, grouped, stage):
+    exact = train({"precision": "fp32", "zero.stage": stage, "optimizer.groups": GROUPS}, 2)
+    rounded = train({"precision": "bf16", "zero.stage": stage, "optimizer.groups": GROUPS}, 2)
+
+    assert exact.losses == pytest.approx(grouped.losses, rel=1e-5)
+    assert rounded.losses == pytest.approx(grouped.losses, rel=1e-2)
+    assert [row["lr"] for row in exact.rows("train")] == [row["lr"] for row in grouped.rows("train")]
+
+
 def hidden_documents(segments: Any) -> Any:
     """A mask written out: each token sees the earlier ones of its own document."""
     import torch

@@ -8,6 +8,7 @@ import torch
 from deepspeed import DeepSpeedEngine
 from deepspeed.runtime.fp16.fused_optimizer import FP16_Optimizer
 from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
+from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from torch._utils import _flatten_dense_tensors
 
 
@@ -50,7 +51,7 @@ def restore_groups(engine: DeepSpeedEngine) -> None:
         group | {"params": [partition for place, partition in enumerate(partitions) if owners[place] == index]}
         for index, group in enumerate(basic.param_groups)
     ]
-    if hasattr(wrapper, "_link_all_hp_params"):
+    if isinstance(wrapper, DeepSpeedZeroOptimizer):
         # Parameters were tied to their partitions for the first group alone.
         wrapper._link_all_hp_params()
         wrapper._enable_universal_checkpoint()

@@ -24,7 +24,7 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
         parameters[name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in parameters.values()):
         message = "`model.freeze` matches all parameters, and nothing is left to train"
-        help = "freeze fewer, such as `^model\\.embed_tokens`"
+        help = "freeze fewer, such as `^model[.]embed_tokens`"
         raise EngineError(error("ZT151", "nothing-to-train", message, help=help, key="model.freeze"))
 
 

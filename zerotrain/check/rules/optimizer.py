@@ -43,12 +43,12 @@ def nothing_to_train(case: Case) -> Iterator[Diagnostic]:
 
     Why: the optimizer has nothing to move, and DeepSpeed fails when it is built.
     Wrong: `model: {architecture: llama, freeze: ["."]}`
-    Right: `model: {architecture: llama, freeze: ["^model\\.embed_tokens"]}`
+    Right: `model: {architecture: llama, freeze: ["^model[.]embed_tokens"]}`
     """
     names, patterns = _names(case), case.spec.model.freeze
     if names is not None and patterns and len(frozen(patterns, names)) == len(names):
         message = f"`model.freeze` matches all {len(names)} parameters, and nothing is left to train"
-        yield case.error("model.freeze", message, help="freeze fewer, such as `^model\\.embed_tokens`")
+        yield case.error("model.freeze", message, help="freeze fewer, such as `^model[.]embed_tokens`")
 
 
 def _names(case: Case) -> list[str] | None:

@@ -1,4 +1,4 @@
-"""Parameters that move otherwise than the rest, and those that do not move at all."""
+"""Parameters that do not move at all."""
 
 from __future__ import annotations
 
@@ -13,58 +13,6 @@ from zerotrain.runs.catalogue import catalogue
 
 FROZEN = "model.embed_tokens.weight"
 FREEZE = [r"^model\.embed", r"layers\.0\.input_layernorm"]
-GROUPS = [
-    {"match": "embed", "lr": 5e-3, "weight_decay": 0.3},
-    {"match": r"layers\.1\.", "lr": 2e-2},
-    {"match": "lm_head|norm", "weight_decay": 0.2},
-]
-
-
-@pytest.fixture(scope="module")
-def grouped(ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    changes = {"precision": "fp32", "zero.stage": 0, "optimizer.groups": GROUPS}
-    return ranks.train(tmp_path_factory.mktemp("grouped"), changes, 1)
-
-
-def test_groups_move_as_a_loop_in_plain_torch_moves_them(grouped):
-    assert grouped.losses == pytest.approx(plain_torch_losses(grouped), rel=1e-5)
-
-
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_groups_move_alike_at_every_stage(train, grouped, stage):
-    result = train({"precision": "fp32", "zero.stage": stage, "optimizer.groups": GROUPS}, 2)
-
-    assert result.losses == pytest.approx(grouped.losses, rel=1e-5)
-    assert [row["lr"] for row in result.rows("train")] == [row["lr"] for row in grouped.rows("train")]
-
-
-@pytest.mark.parametrize("stage", [0, 1, 2, 3])
-def test_groups_move_alike_in_bf16(train, grouped, stage):
-    result = train({"precision": "bf16", "zero.stage": stage, "optimizer.groups": GROUPS}, 2)
-
-    assert result.losses == pytest.approx(grouped.losses, rel=1e-2)
-
-
-def plain_torch_losses(result: Any) -> list[float]:
-    """Trains with torch's own AdamW, the groups written out by name."""
-    import torch
-    from test_parity import losses_of, written_out_rates
-
-    def groups_of(model: torch.nn.Module) -> list[dict[str, Any]]:
-        groups = [
-            {"params": [parameter], **values(name, parameter.dim())} for name, parameter in model.named_parameters()
-        ]
-        return groups
-
-    def values(name: str, dimensions: int) -> dict[str, float]:
-        usual = 0.1 if dimensions > 1 else 0.0
-        if "embed" in name:
-            return {"lr": 5e-3, "weight_decay": 0.3}
-        if "layers.1." in name:
-            return {"lr": 2e-2, "weight_decay": usual}
-        return {"lr": 1e-2, "weight_decay": 0.2 if "norm" in name or "lm_head" in name else usual}
-
-    return losses_of(result, groups_of, [rate / 1e-2 for rate in written_out_rates()])
 
 
 @pytest.fixture(scope="module")
