@@ -54,11 +54,11 @@ def test_frozen_weights_do_not_change_by_a_bit(train, partly_frozen, stage, prec
     assert result.losses == pytest.approx(partly_frozen.losses, rel=1e-5 if precision == "fp32" else 1e-2)
 
 
+@pytest.mark.parametrize("own", [{"model.freeze": FREEZE}, {"optimizer.groups": [{"match": "lm_head", "lr": 5e-3}]}])
 @pytest.mark.parametrize("stage", [1, 3])
-def test_a_continued_run_with_frozen_weights_and_groups_is_bitwise_the_same(train, ranks, stage):
+def test_a_continued_run_with_frozen_weights_or_groups_is_bitwise_the_same(train, ranks, stage, own):
     changes = {"horizon": "4 steps", "checkpoint.save_every": "2 steps", "precision": "bf16", "zero.stage": stage}
-    groups = [{"match": "lm_head", "lr": 5e-3}]
-    result = train({**changes, "model.freeze": FREEZE, "optimizer.groups": groups}, 2)
+    result = train({**changes, **own}, 2)
     first = [(row["step"], row["loss"], row["grad_norm"]) for row in result.rows("train")]
     shutil.rmtree(result.run.checkpoints / "step-4")
 
