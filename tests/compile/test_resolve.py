@@ -344,3 +344,9 @@ def test_the_vocabulary_is_known_before_the_data_where_the_spec_says_it(
 
     assert vocabulary_size(read) == size
     assert vocabulary_size(read, facts(vocab_size=12)) == (size or 12)
+
+
+def test_the_decay_of_a_wsd_schedule_is_in_steps(settled: Settled, facts: Facts) -> None:
+    resolved = settled(horizon="2 epochs", schedule="{type: wsd, decay: 1 epoch}", facts=facts(train_samples=1001))
+
+    assert resolved.spec.schedule.model_dump()["decay"] == "126 steps"

@@ -10,6 +10,7 @@ import pytest
 ENGINE = """
 import copy, json
 import deepspeed, torch
+from zerotrain.compile.sections.groups import Group
 from zerotrain.engine.readback import differences, refuse_differences
 from zerotrain.engine.recorder import RecordingDict
 from zerotrain.errors import EngineError
@@ -24,9 +25,13 @@ GIVEN = {
                   "bias_correction": True, "adam_w_mode": True}},
 }
 
+GROUPS = [Group("group0", ("weight",), None, 0.1), Group("group1", ("bias",), 2e-4, 0.0)]
+
 def engine(config):
     model = torch.nn.Linear(4, 4)
-    built, *_ = deepspeed.initialize(model=model, model_parameters=list(model.parameters()), config=config)
+    groups = [{"params": [model.weight], "name": "group0"}]
+    groups += [{"params": [model.bias], "name": "group1", "lr": 2e-4, "weight_decay": 0.0}]
+    built, *_ = deepspeed.initialize(model=model, model_parameters=groups, config=config)
     return built
 
 def changed(path, value):
@@ -57,7 +62,6 @@ CHANGES: dict[str, Any] = {
     "optimizer/params/lr": 2e-3,
     "optimizer/params/betas": [0.9, 0.99],
     "optimizer/params/eps": 1e-6,
-    "optimizer/params/weight_decay": 0.0,
     "optimizer/params/bias_correction": False,
     "optimizer/params/adam_w_mode": False,
 }
@@ -67,8 +71,10 @@ CHANGES: dict[str, Any] = {
 def seen(ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The keys reported as different, for every single value that is not what the engine was built with."""
     code = f"{ENGINE}\nbuilt = engine(copy.deepcopy(GIVEN))\nchanges = json.loads({json.dumps(CHANGES)!r})\n"
-    code += "found = {path: [d[0] for d in differences(built, changed(path, v))] for path, v in changes.items()}\n"
-    code += "found['as given'] = [d[0] for d in differences(built, GIVEN)]\nprint('FOUND', json.dumps(found))"
+    code += (
+        "found = {path: [d[0] for d in differences(built, changed(path, v), GROUPS)] for path, v in changes.items()}\n"
+    )
+    code += "found['as given'] = [d[0] for d in differences(built, GIVEN, GROUPS)]\nprint('FOUND', json.dumps(found))"
     output = ranks.script(tmp_path_factory.mktemp("engine"), code)
     return json.loads(next(line for line in output.splitlines() if line.startswith("FOUND"))[6:])
 
@@ -91,7 +97,7 @@ recorder = RecordingDict(changed("wall_clock_brakdown", True))
 built = engine(recorder)
 dict.__setitem__(recorder, "gradient_clipping", 7.0)
 try:
-    refuse_differences(built, recorder)
+    refuse_differences(built, recorder, GROUPS)
 except EngineError as refused:
     print(refused)
 """,

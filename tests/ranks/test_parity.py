@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ def test_a_loop_in_plain_torch_has_the_same_losses(train, reference):
 
 
 def plain_torch_losses(result: Any) -> list[float]:
+    """Trains with weight decay on matrices alone."""
+
+    def groups_of(model: Any) -> list[dict[str, Any]]:
+        return [{"params": [p], "lr": 1e-2, "weight_decay": 0.1 if p.dim() > 1 else 0.0} for p in model.parameters()]
+
+    return losses_of(result, groups_of, [rate / 1e-2 for rate in written_out_rates()])
+
+
+def losses_of(result: Any, groups_of: Callable[[Any], list[dict[str, Any]]], factors: list[float]) -> list[float]:
     """Trains the run's model on the run's samples with torch's own AdamW, on whole batches."""
     import torch
     from torch.nn import functional
@@ -51,9 +61,11 @@ def plain_torch_losses(result: Any) -> list[float]:
     model = load_model(spec.model, {"zero_optimization": {"stage": 0}}, spec.seed).train()
     store = SampleStore.open(Path(str(record.stores["train"])))
     loader = Loader(store, seed=spec.seed, global_batch_size=8, micro_batch_size=8, dp_rank=0, dp_size=1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1, eps=1e-8)
+    groups = groups_of(model)
+    optimizer = torch.optim.AdamW(groups, eps=1e-8)
+    peaks = [group["lr"] for group in groups]
     losses = []
-    for step, rate in enumerate(written_out_rates()):
+    for step, factor in enumerate(factors):
         (micro_batch,) = loader.global_batch(step).micro_batches
         batch = micro_batch.batch
         logits = model(
@@ -64,11 +76,54 @@ def plain_torch_losses(result: Any) -> list[float]:
         loss = functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=-100)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.param_groups[0]["lr"] = rate
+        for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
     return losses
+
+
+GROUPS = [
+    {"match": "embed", "lr": 5e-3, "weight_decay": 0.3},
+    {"match": r"layers\.1\.", "lr": 2e-2},
+    {"match": "lm_head|norm", "weight_decay": 0.2},
+]
+
+
+@pytest.fixture(scope="module")
+def grouped(ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    changes = {"precision": "fp32", "zero.stage": 0, "optimizer.groups": GROUPS}
+    return ranks.train(tmp_path_factory.mktemp("grouped"), changes, 1)
+
+
+def test_groups_of_parameters_move_as_in_plain_torch(grouped):
+    def groups_of(model: Any) -> list[dict[str, Any]]:
+        return [{"params": [p], **written_out_values(name, p.dim())} for name, p in model.named_parameters()]
+
+    factors = [rate / 1e-2 for rate in written_out_rates()]
+    assert grouped.losses == pytest.approx(losses_of(grouped, groups_of, factors), rel=1e-5)
+
+
+def written_out_values(name: str, dimensions: int) -> dict[str, float]:
+    """`GROUPS` once more, by hand."""
+    if "embed" in name:
+        return {"lr": 5e-3, "weight_decay": 0.3}
+    if "layers.1." in name:
+        return {"lr": 2e-2, "weight_decay": 0.1 if dimensions > 1 else 0.0}
+    if "norm" in name or "lm_head" in name:
+        return {"lr": 1e-2, "weight_decay": 0.2}
+    return {"lr": 1e-2, "weight_decay": 0.1 if dimensions > 1 else 0.0}
+
+
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_groups_of_parameters_move_alike_at_every_stage(train, grouped, stage):
+    exact = train({"precision": "fp32", "zero.stage": stage, "optimizer.groups": GROUPS}, 2)
+    rounded = train({"precision": "bf16", "zero.stage": stage, "optimizer.groups": GROUPS}, 2)
+
+    assert exact.losses == pytest.approx(grouped.losses, rel=1e-5)
+    assert rounded.losses == pytest.approx(grouped.losses, rel=1e-2)
+    assert [row["lr"] for row in exact.rows("train")] == [row["lr"] for row in grouped.rows("train")]
 
 
 def hidden_documents(segments: Any) -> Any:
@@ -130,8 +185,12 @@ def test_the_mean_is_over_tokens_not_over_micro_batches(train):
     "optimizer",
     [
         {"type": "adam", "lr": 1e-2, "weight_decay": 0.1},
-        {"type": "adagrad", "lr": 1e-2},
+        {"type": "adagrad", "lr": 1e-2, "weight_decay": 0.1},
         {"type": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.01},
+        {"type": "nadam", "lr": 1e-2, "weight_decay": 0.1, "decoupled_weight_decay": True},
+        {"type": "radam", "lr": 1e-2, "weight_decay": 0.1},
+        {"type": "rmsprop", "lr": 1e-3, "weight_decay": 0.1, "momentum": 0.5, "centered": True},
+        {"type": "adamax", "lr": 1e-2, "weight_decay": 0.1},
         {"type": "muon", "lr": 1e-2, "adam_lr": 5e-3, "weight_decay": 0.1, "clip_norm": None},
     ],
     ids=lambda optimizer: optimizer["type"],

@@ -59,6 +59,7 @@ EXPECTED = {
         "precision",
         "moe",
         "deepspeed",
+        "model.freeze",
     },
     "execution": {
         "name",

@@ -131,7 +131,12 @@ def test_an_empty_section_is_said_to_be_empty(tiny: Text, only: Only, section: s
     ("section", "value", "help"),
     [
         ("optimizer", "{type: adamv, lr: 1}", "did you mean `adam`?"),
-        ("optimizer", "{type: zzz, lr: 1}", "use `adam`, `adamw`, `adagrad`, `sgd`, `lion`, `lamb` or `muon`"),
+        (
+            "optimizer",
+            "{type: zzz, lr: 1}",
+            "use `adam`, `adamw`, `adagrad`, `sgd`, `lion`, `lamb`, `muon`, `nadam`, `radam`, `rmsprop`, "
+            "`adamax` or `adafactor`",
+        ),
         ("precision", "bf61", "did you mean `bf16`?"),
         ("monitor", "{tensorboard: yes}", "write `true`"),
         ("monitor", "{tensorboard: off}", "write `false`"),
@@ -179,8 +184,13 @@ def test_a_misspelt_key_can_be_fixed(
     ("section", "value", "pointed", "help"),
     [
         ("optimizer", "{type: adamw, lr: 1, warmup: 5}", "warmup", "did you mean `schedule.warmup`?"),
-        ("lr", "1", "lr", "did you mean `optimizer.lr`?"),
-        ("optimizer", "{type: sgd, lr: 1, zzzz: 5}", "zzzz", "known keys here: `clip_norm`, `lr`, "),
+        ("lr", "1", "lr", "did you mean `optimizer.lr` or `optimizer.groups.lr`?"),
+        (
+            "optimizer",
+            "{type: sgd, lr: 1, zzzz: 5}",
+            "zzzz",
+            "known keys here: `clip_norm`, `decay_norms_and_biases`, ",
+        ),
         ("gradient_clipping", "1.0", "gradient_clipping", "known keys here: `activation_checkpointing`, "),
     ],
 )
@@ -224,7 +234,9 @@ def test_a_missing_key_stands_at_its_section(
 
 
 def test_a_missing_type_lists_the_types(tiny: Text, only: Only) -> None:
-    assert only(tiny(schedule="{warmup: 5 steps}")).help == "add `type:` with `constant`, `cosine` or `linear`"
+    assert only(tiny(schedule="{warmup: 5 steps}")).help == (
+        "add `type:` with `constant`, `cosine`, `linear`, `lr_range_test`, `one_cycle`, `polynomial` or `wsd`"
+    )
 
 
 @pytest.mark.parametrize("name", ["name", "model", "data", "batch", "horizon", "optimizer", "schedule"])

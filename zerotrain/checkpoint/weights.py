@@ -18,14 +18,26 @@ _BF16_PARTITION = re.compile(r"^bf16_zero_pp_rank_(\d+)_mp_rank_00_optim_states\
 
 
 def whole_weights(checkpoint: Checkpoint) -> StateDict:
-    """Returns the weights in host memory: the fp32 master weights at stages 1 to 3, the model's own at stage 0."""
+    """Returns the weights in host memory: the fp32 master weights at stages 1 to 3, the model's own at stage 0.
+
+    Frozen weights have no master weights and are the model's own.
+    """
     manifest = checkpoint.manifest
     if manifest.zero_stage == 0:
         return _load(checkpoint.path / _MODEL)["module"]
     if manifest.zero_stage == 1 and _bf16_partitions(checkpoint.path):
         return _bf16_optimizer_weights(checkpoint.path)
     gathered: Any = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint.path.parent), tag=manifest.tag)
-    return dict(gathered)
+    return _whole_module(checkpoint.path) | dict(gathered) if manifest.zero_stage == 1 else dict(gathered)
+
+
+def _whole_module(directory: Path) -> StateDict:
+    """Returns the model's own weights, for the frozen ones among them.
+
+    At stage 1 DeepSpeed stores frozen weights only here, and its `zero_to_fp32` leaves them out (`_save_checkpoint` in
+    runtime/engine.py, DeepSpeed 0.19.8).
+    """
+    return dict(_load(directory / _MODEL)["module"])
 
 
 def _load(file: Path) -> dict[str, Any]:

@@ -11,8 +11,12 @@ from zerotrain.check.render import render_full
 from zerotrain.check.runner import check_reading, placed
 from zerotrain.cli.arguments import add_spec
 from zerotrain.cli.check import exit_code
+from zerotrain.compile.dsconfig import Target
 from zerotrain.compile.emit import compile_spec
-from zerotrain.compile.sections.schedule import uncounted
+from zerotrain.compile.resolve import Resolved
+from zerotrain.compile.sections.groups import unsaid
+from zerotrain.compile.sections.schedule import left_out
+from zerotrain.diagnostic import Diagnostic
 from zerotrain.hardware.probe import surroundings
 from zerotrain.spec.load import read_spec
 
@@ -42,8 +46,8 @@ def run(given: argparse.Namespace) -> int:
     assert reading.spec is not None, "a spec without errors was read"
     resolved = Case(reading.spec, around, given.world_size).resolved
     text = compile_spec(resolved, given.target).as_json()
-    if given.target in _WITH_A_SCHEDULER and (left_out := uncounted(resolved)):
-        sys.stderr.write(render_full([placed(left_out, reading.tree)], color=sys.stderr.isatty()))
+    missing = [placed(finding, reading.tree) for finding in _missing(resolved, given.target)]
+    sys.stderr.write(render_full(missing, color=sys.stderr.isatty()) if missing else "")
     if given.output is None:
         sys.stdout.write(text)
         return 0
@@ -53,3 +57,11 @@ def run(given: argparse.Namespace) -> int:
         print(f"zerotrain compile: cannot write `{given.output}`: {broken.strerror}", file=sys.stderr)
         return 2
     return 0
+
+
+def _missing(resolved: Resolved, target: Target) -> list[Diagnostic]:
+    """Returns what the spec says and the JSON for someone else does not."""
+    findings = [left_out(resolved)] if target in _WITH_A_SCHEDULER else []
+    if target != "zerotrain":
+        findings.append(unsaid(resolved.spec.optimizer))
+    return [finding for finding in findings if finding is not None]

@@ -144,7 +144,10 @@ class _Settling:
 
     def schedule(self) -> Spec:
         schedule = self.spec.schedule
-        return schedule.model_copy(update={"warmup": self._length("schedule.warmup", schedule.warmup)})
+        lengths = {name: length for name, length in schedule if isinstance(length, Duration)}
+        return schedule.model_copy(
+            update={name: self._length(f"schedule.{name}", length) for name, length in lengths.items()}
+        )
 
     def checkpoint(self) -> Spec:
         checkpoint = self.spec.checkpoint

@@ -106,9 +106,7 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
 
 def learning_rate_factor(training: Training, step: int) -> float:
     """Returns the learning rate of an update as a fraction of the peak."""
-    schedule = training.spec.schedule
-    warmup = schedule.warmup.value if schedule.warmup else 0
-    return lr_factor(schedule, step, warmup_steps=warmup, total_steps=training.steps)
+    return lr_factor(training.spec.schedule, step, total_steps=training.steps)
 
 
 def _unwrapped_grad_norm(engine: DeepSpeedEngine) -> float | None:

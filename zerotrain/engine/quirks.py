@@ -8,6 +8,7 @@ import torch
 from deepspeed import DeepSpeedEngine
 from deepspeed.runtime.fp16.fused_optimizer import FP16_Optimizer
 from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
+from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from torch._utils import _flatten_dense_tensors
 
 
@@ -30,6 +31,31 @@ def undo_dummy_step(engine: DeepSpeedEngine) -> None:
     else:
         return
     wrapper.optimizer.state.clear()
+
+
+def restore_groups(engine: DeepSpeedEngine) -> None:
+    """Gives an Adagrad under ZeRO its parameter groups back; does nothing to others.
+
+    ZeRO builds torch's Adagrad anew on its flat partitions, all in one group with the default values (runtime/zero/
+    stage_1_and_2.py and stage3.py, `initialize_optimizer_states`): values of a group are lost, and the first step fails
+    with an `IndexError` over the second group.
+    """
+    wrapper: Any = engine.optimizer
+    basic: Any = engine.basic_optimizer
+    stepping: Any = getattr(wrapper, "optimizer", None)
+    if not isinstance(stepping, torch.optim.Adagrad) or stepping is basic:
+        return
+    partitions = stepping.param_groups[0]["params"]
+    owners = getattr(wrapper, "sub_group_to_group_id", {place: place for place in range(len(partitions))})
+    stepping.param_groups = [
+        group | {"params": [partition for place, partition in enumerate(partitions) if owners[place] == index]}
+        for index, group in enumerate(basic.param_groups)
+    ]
+    if isinstance(wrapper, DeepSpeedZeroOptimizer):
+        # Parameters were tied to their partitions for the first group alone.
+        wrapper._link_all_hp_params()
+        wrapper._enable_universal_checkpoint()
+        wrapper._param_slice_mappings = wrapper._create_param_mapping()
 
 
 def drop_orphaned_states(engine: DeepSpeedEngine) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from deepspeed import DeepSpeedEngine
 
+from zerotrain.compile.sections.groups import Group
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.engine.device import groups_of
 from zerotrain.engine.inforce import dtype_name, values_in_force
@@ -22,29 +23,40 @@ _CLASSES = {
     "lion": {"FusedLion", "DeepSpeedCPULion"},
     "lamb": {"FusedLamb"},
     "muon": {"MuonWithAuxAdam"},
+    "nadam": {"NAdam"},
+    "radam": {"RAdam"},
+    "rmsprop": {"RMSprop"},
+    "adamax": {"Adamax"},
+    "adafactor": {"Adafactor"},
 }
 _VALIDATED = ("zero_optimization.", "compile.", "tensor_parallel.", "timers.throughput.")
 """Sections with sections inside that pydantic reads: it refuses unknown keys there, and reads past our record."""
 
-_GROUP_VALUES = ("lr", "betas", "eps", "weight_decay", "momentum", "nesterov", "dampening", "bias_correction")
+_GROUP_VALUES = (
+    *("lr", "betas", "eps", "weight_decay", "momentum", "nesterov", "dampening", "bias_correction"),
+    *("momentum_decay", "decoupled_weight_decay", "alpha", "centered", "beta2_decay", "d"),
+)
 
 
-def refuse_differences(engine: DeepSpeedEngine, given: RecordingDict) -> None:
+def refuse_differences(engine: DeepSpeedEngine, given: RecordingDict, groups: Sequence[Group]) -> None:
     """Raises EngineError with every value the engine uses otherwise, and every key DeepSpeed never looked at."""
     plain = given.plain()
-    problems = [_differs(*difference) for difference in differences(engine, plain)]
+    problems = [_differs(*difference) for difference in differences(engine, plain, groups)]
     problems += [_unread(key) for key in given.unread() if not key.startswith(_VALIDATED)]
     if problems:
         raise EngineError(*problems)
 
 
-def differences(engine: DeepSpeedEngine, given: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+def differences(
+    engine: DeepSpeedEngine, given: Mapping[str, Any], groups: Sequence[Group]
+) -> Iterator[tuple[str, Any, Any]]:
     """Yields key, given value and value in force, for every value of the engine that is not as given."""
     flat = dict(_leaves(given, ""))
     for key, used in [*values_in_force(engine._config, list(flat)).items(), *_engine_values(engine, flat)]:
         if _normal(used) != _normal(flat[key]):
             yield key, flat[key], used
     yield from _optimizer_differences(engine, given)
+    yield from _group_differences(engine, given["optimizer"]["params"], groups)
 
 
 def _engine_values(engine: DeepSpeedEngine, flat: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -85,18 +97,32 @@ def _optimizer_differences(engine: DeepSpeedEngine, given: Mapping[str, Any]) ->
     mode = getattr(engine.basic_optimizer, "adam_w_mode", None)
     if mode is not None and bool(mode) != params.get("adam_w_mode"):
         yield "optimizer.params.adam_w_mode", params.get("adam_w_mode"), bool(mode)
-    for index, group in enumerate(groups_of(engine)):
-        for name in _GROUP_VALUES:
-            expected = _expected(group, params, name)
-            if name in group and expected is not None and _normal(group[name]) != _normal(expected):
-                yield f"optimizer.params.{name}", expected, f"{group[name]} in group {index}"
 
 
-def _expected(group: Mapping[str, Any], params: Mapping[str, Any], name: str) -> Any:
+def _group_differences(
+    engine: DeepSpeedEngine, params: Mapping[str, Any], groups: Sequence[Group]
+) -> Iterator[tuple[str, Any, Any]]:
+    expected = {group.name: group for group in groups}
+    found = [(group, str(group.get("name")).partition("-")[0]) for group in groups_of(engine)]
+    if {name for _, name in found} != set(expected):
+        yield "optimizer.groups", sorted(expected), sorted({name for _, name in found})
+        return
+    for used, name in found:
+        for key in _GROUP_VALUES:
+            value = _expected(used, params, expected[name], key)
+            if key in used and value is not None and _normal(used[key]) != _normal(value):
+                yield f"optimizer.params.{key}", value, f"{used[key]} in `{used['name']}`"
+
+
+def _expected(used: Mapping[str, Any], params: Mapping[str, Any], group: Group, key: str) -> Any:
     """Returns the value a group should have; Muon's Adam part may have a learning rate of its own."""
-    if name == "lr" and group.get("use_muon") is False:
+    if key == "weight_decay":
+        return group.weight_decay
+    if key == "lr" and group.lr is not None:
+        return group.lr
+    if key == "lr" and used.get("use_muon") is False:
         return params.get("adam_lr", params["lr"])
-    return params.get(name)
+    return params.get(key)
 
 
 def _leaves(section: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:

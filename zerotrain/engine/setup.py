@@ -16,11 +16,12 @@ from deepspeed import DeepSpeedEngine
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
-from zerotrain.engine.quirks import drop_orphaned_states, undo_dummy_step
+from zerotrain.engine.quirks import drop_orphaned_states, restore_groups, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
 from zerotrain.hardware.probe import cpu_count
+from zerotrain.modeling.groups import for_optimizer, freeze, trained_groups
 from zerotrain.modeling.load import load_model
 from zerotrain.modeling.recompute import enable_recompute
 from zerotrain.runs.layout import RunDirectory
@@ -53,7 +54,8 @@ def start_process_group(ranks: Ranks, timeout_minutes: int) -> None:
 def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callable[[str], None]) -> ReadyEngine:
     """Builds model and engine, and makes sure that the engine uses what was compiled.
 
-    Raises EngineError with every difference, and SpecError when the data has tokens without an embedding.
+    Raises EngineError with every difference or every pattern that matches no parameter, and SpecError when the data
+    has tokens without an embedding.
     """
     ds_config = json.loads(run.ds_config.read_text(encoding="utf-8"))
     say("building the model")
@@ -62,10 +64,13 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
         refuse_small_vocabulary(model.config.get_text_config().vocab_size, facts)
         model.config.use_cache = False
     enable_recompute(model, spec.activation_checkpointing, ds_config)
+    freeze(model, spec.model.freeze)
+    groups = trained_groups(model, spec.optimizer)
     recorder = RecordingDict(ds_config)
-    parameters: Any = list(model.parameters())
+    parameters: Any = for_optimizer(model, groups)
     engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=recorder)
-    refuse_differences(engine, recorder)
+    restore_groups(engine)
+    refuse_differences(engine, recorder, groups)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))

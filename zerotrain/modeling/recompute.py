@@ -29,6 +29,8 @@ def enable_recompute(model: PreTrainedModel, chosen: ActivationCheckpointingSpec
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     else:
         deepspeed.checkpointing.configure(None, deepspeed_config=dict(ds_config))
+        # DeepSpeed's checkpointing gives no gradient to a layer whose inputs need none, as behind frozen embeddings.
+        model.enable_input_require_grads()
         model._set_gradient_checkpointing(enable=True, gradient_checkpointing_func=checkpointing.checkpoint)
     if not any(getattr(module, "gradient_checkpointing", False) for module in model.modules()):
         raise EngineError(_not_taken_part(model))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -44,6 +46,18 @@ Length = Annotated[
     ),
 ]
 """A length of training or an interval: `200 steps`, `3 epochs`, `2B tokens`."""
+
+
+def _regular_expression(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as broken:
+        raise ValueError(f"`{pattern}` is no regular expression: {broken}") from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_regular_expression)]
+"""A regular expression, searched anywhere in a parameter's name."""
 
 RawKeys = dict[str, Annotated[Any, GetPydanticSchema(lambda _, handler: handler(JsonValue))]]
 """Keys of someone else's, with any values that JSON can hold."""

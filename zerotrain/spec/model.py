@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zerotrain.spec.base import RawKeys, Spec
+from zerotrain.spec.base import Pattern, RawKeys, Spec
 
 
 class ModelSpec(Spec):
@@ -20,5 +20,7 @@ class ModelSpec(Spec):
     """Branch, tag or commit of a hub id."""
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
     """The attention implementation."""
+    freeze: list[Pattern] = []
+    """Parameters that stay as they are: regular expressions, searched in names such as `model.embed_tokens.weight`."""
     adapter: None = None
     """Low-rank adapters; `null` trains all weights."""

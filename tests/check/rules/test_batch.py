@@ -149,3 +149,18 @@ def test_zt110_expectations_that_are_met_as_precisely_as_they_are_written(findin
 
 def test_zt110_what_is_not_known_before_the_data_is_counted_is_not_judged(findings: Findings) -> None:
     assert findings(expect="{steps: 7, tokens: 9B}", horizon="2 epochs") == []
+
+
+@pytest.mark.parametrize(
+    ("horizon", "warmup", "decay"),
+    [("100 steps", "50 steps", "51 steps"), ("2 epochs", "1 epochs", "2 epochs"), ("1K tokens", "2 steps", "3 steps")],
+)
+def test_zt153_warmup_and_decay_longer_than_the_run(
+    one: One, findings: Findings, caret: Caret, horizon: str, warmup: str, decay: str
+) -> None:
+    finding = one(horizon=horizon, schedule=f"{{type: wsd, warmup: {warmup}, decay: {decay}}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT153", "overlapping-decay", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("schedule.decay", decay)
+    assert finding.message.startswith(f"{warmup} and {decay} are longer than the horizon of")
+    assert findings(horizon=horizon, schedule=f"{{type: wsd, decay: {decay}}}") == []

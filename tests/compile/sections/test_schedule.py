@@ -21,7 +21,7 @@ from deepspeed.runtime import lr_schedules
 
 from zerotrain.compile.resolve import Resolved
 from zerotrain.compile.schedule import lr_factor
-from zerotrain.compile.sections.schedule import emit_schedule, uncounted
+from zerotrain.compile.sections.schedule import emit_schedule, left_out
 
 Settled = Callable[..., Resolved]
 
@@ -57,11 +57,7 @@ def by_hand(scheduler: dict[str, Any], updates: int) -> list[float]:
 
 def ours(resolved: Resolved, update: int) -> float:
     """Returns the rate of an update in a run of zerotrain's; a warmup begins at 0."""
-    warmup = resolved.spec.schedule.warmup
-    if update <= 0:
-        return 0.0
-    steps = warmup.value if warmup else 0
-    return PEAK * lr_factor(resolved.spec.schedule, update, warmup_steps=steps, total_steps=STEPS)
+    return PEAK * lr_factor(resolved.spec.schedule, update, total_steps=STEPS) if update > 0 else 0.0
 
 
 def settle(settled: Settled, schedule: str) -> tuple[Resolved, dict[str, Any]]:
@@ -99,6 +95,38 @@ def settle(settled: Settled, schedule: str) -> tuple[Resolved, dict[str, Any]]:
                 "warmup_type": "linear",
             },
         ),
+        (
+            "{type: polynomial}",
+            "WarmupDecayLR",
+            {
+                "total_num_steps": STEPS,
+                "warmup_min_lr": 0.0,
+                "warmup_max_lr": PEAK,
+                "warmup_num_steps": 1,
+                "warmup_type": "linear",
+            },
+        ),
+        (
+            "{type: one_cycle, pct_start: 0.25, div_factor: 5.0}",
+            "OneCycle",
+            {
+                "cycle_min_lr": 0.1,
+                "cycle_max_lr": PEAK,
+                "cycle_first_step_size": 10,
+                "cycle_second_step_size": 30,
+                "cycle_momentum": False,
+            },
+        ),
+        (
+            "{type: lr_range_test, start_lr_ratio: 0.25}",
+            "LRRangeTest",
+            {
+                "lr_range_test_min_lr": 0.125,
+                "lr_range_test_step_size": STEPS - 1,
+                "lr_range_test_step_rate": 3.0,
+                "lr_range_test_staircase": False,
+            },
+        ),
     ],
 )
 def test_every_schedule_has_deepspeed_s_nearest(
@@ -126,7 +154,7 @@ def test_steps_that_are_not_counted_yet_leave_the_scheduler_out_and_that_is_said
 ) -> None:
     warmup = lengths.get("warmup", "3 steps")
     resolved = settled(schedule=f"{{type: {kind}, warmup: {warmup}}}", horizon=lengths["horizon"])
-    finding = uncounted(resolved)
+    finding = left_out(resolved)
 
     assert emit_schedule(resolved) == {}
     assert finding is not None
@@ -136,7 +164,7 @@ def test_steps_that_are_not_counted_yet_leave_the_scheduler_out_and_that_is_said
 def test_a_constant_rate_needs_no_number_of_steps(settled: Settled) -> None:
     resolved = settled(schedule="{type: constant, warmup: 5 steps}", horizon="2 epochs")
 
-    assert uncounted(resolved) is None
+    assert left_out(resolved) is None
     assert values(emit_schedule(resolved))["scheduler"]["params"]["warmup_num_steps"] == 5
 
 
@@ -185,3 +213,27 @@ def test_by_hand_a_decay_goes_down_to_the_floor_and_stays(settled: Settled, sche
     assert rates[-1] == pytest.approx(0.2 * PEAK)
     assert ours(resolved, STEPS) == pytest.approx(0.2 * PEAK)
     assert min(rates[4:]) == pytest.approx(0.2 * PEAK)
+
+
+def test_by_hand_a_cycle_rises_to_the_peak_and_ends_where_it_began(settled: Settled) -> None:
+    _, emitted = settle(settled, "{type: one_cycle, pct_start: 0.25, div_factor: 5.0}")
+    rates = by_hand(emitted["scheduler"], STEPS + 3)
+
+    assert (rates[0], max(rates), rates[-1]) == pytest.approx((0.1, PEAK, 0.1))
+
+
+def test_by_hand_a_linear_range_test_is_ours(settled: Settled) -> None:
+    resolved, emitted = settle(settled, "{type: lr_range_test, start_lr_ratio: 0.1, growth: linear}")
+    rates = by_hand(emitted["scheduler"], STEPS)
+
+    assert rates == pytest.approx([ours(resolved, update) for update in range(1, STEPS + 1)])
+
+
+@pytest.mark.parametrize("schedule", ["{type: wsd, decay: 5 steps}", "{type: polynomial, power: 2.0}"])
+def test_a_curve_that_deepspeed_does_not_have_is_left_out_and_that_is_said(settled: Settled, schedule: str) -> None:
+    resolved, emitted = settle(settled, schedule)
+    finding = left_out(resolved)
+
+    assert emitted == {}
+    assert finding is not None
+    assert (finding.code, finding.place.key) == ("ZT155", "schedule.type")

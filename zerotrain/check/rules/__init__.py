@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, launch, parallel, precision, reading, runs, zero
+from zerotrain.check.rules import batch, data, launch, optimizer, parallel, precision, reading, runs, zero
 
 TABLES: tuple[tuple[Rule, ...], ...] = (
     reading.RULES,
     batch.RULES,
+    optimizer.RULES,
     precision.RULES,
     zero.RULES,
     parallel.RULES,

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.training import SgdSpec
+from zerotrain.spec.training import SgdSpec, WarmedSchedule, WsdSchedule
 from zerotrain.units import Duration, rounds_to
 
-_ADAPTIVE = ("adam", "adamw", "lion", "lamb", "muon")
+_ADAPTIVE = ("adam", "adamw", "lion", "lamb", "muon", "nadam", "radam", "rmsprop", "adamax")
 _LARGE_ADAPTIVE_LR = 0.1
 
 
@@ -42,7 +42,8 @@ def endless_warmup(case: Case) -> Iterator[Diagnostic]:
     Wrong: `horizon: 200 steps` with `warmup: 1000 steps`
     Right: `warmup: 20 steps`
     """
-    warmup, horizon = case.spec.schedule.warmup, case.spec.horizon
+    schedule, horizon = case.spec.schedule, case.spec.horizon
+    warmup = schedule.warmup if isinstance(schedule, WarmedSchedule) else None
     if warmup is None:
         return
     warmup_steps, steps = _steps(case, warmup), case.resolved.steps
@@ -184,6 +185,37 @@ def _come_to(case: Case) -> dict[str, int | None]:
     }
 
 
+@rule("ZT153", "overlapping-decay")
+def overlapping_decay(case: Case) -> Iterator[Diagnostic]:
+    """Warmup and decay together are longer than the run.
+
+    Why: the decay would begin before the warmup has ended, and the peak is never reached or never held.
+    Wrong: `horizon: 100 steps` with `schedule: {type: wsd, warmup: 50 steps, decay: 80 steps}`
+    Right: `schedule: {type: wsd, warmup: 10 steps, decay: 20 steps}`
+    """
+    schedule, horizon = case.spec.schedule, case.spec.horizon
+    if not isinstance(schedule, WsdSchedule):
+        return
+    lengths = [length for length in (schedule.warmup, schedule.decay) if length]
+    steps, parts = case.resolved.steps, [_steps(case, length) for length in lengths]
+    total = sum(part for part in parts if part)
+    alike = sum(length.value for length in lengths if length.unit == horizon.unit)
+    if alike > horizon.value or (steps and total > steps):
+        message = f"{' and '.join(str(length) for length in lengths)} are longer than the horizon of {horizon}"
+        yield case.error("schedule.decay", message, help="shorten the decay or lengthen the horizon")
+
+
+@reported_by("`zerotrain compile`", "ZT155", "unsayable-schedule")
+def unsayable_schedule() -> None:
+    """DeepSpeed has no scheduler that is near to the schedule.
+
+    Why: its schedulers hold a rate, or fall at once in a line or a cosine. In a run of zerotrain's that is no matter; a
+    script that uses the JSON by hand would train at a constant rate.
+    Wrong: `schedule: {type: wsd, decay: 20 steps}` with `zerotrain compile`
+    Right: `schedule: {type: cosine}`, or a scheduler of torch's in the script
+    """
+
+
 RULES: tuple[Rule, ...] = (
     indivisible_global_batch,
     contradicting_batch,
@@ -195,4 +227,6 @@ RULES: tuple[Rule, ...] = (
     clipped_muon,
     uncounted_schedule,
     unmet_expectation,
+    overlapping_decay,
+    unsayable_schedule,
 )

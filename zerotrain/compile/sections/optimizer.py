@@ -14,8 +14,14 @@ _TYPES = {
     "lion": "Lion",
     "lamb": "Lamb",
     "muon": "Muon",
+    "nadam": "NAdam",
+    "radam": "RAdam",
+    "rmsprop": "RMSprop",
+    "adamax": "Adamax",
+    "adafactor": "Adafactor",
 }
-_UNTESTED = ("sgd", "lamb")
+"""DeepSpeed's own, and classes of `torch.optim`, in which it looks for what it does not know (runtime/engine.py)."""
+_UNTESTED = ("sgd", "lamb", "nadam", "radam", "rmsprop", "adamax", "adafactor")
 """Optimizers DeepSpeed only runs under ZeRO when told that they are untested there (runtime/zero/utils.py)."""
 
 _FIXED: dict[str, dict[str, tuple[object, str]]] = {
@@ -28,7 +34,8 @@ _FIXED: dict[str, dict[str, tuple[object, str]]] = {
     "lamb": {"bias_correction": (True, "as in the paper")},
     "muon": {"adam_w_mode": (True, "decoupled weight decay in the Adam part")},
 }
-_NOT_PARAMETERS = ("type", "clip_norm")
+_NOT_PARAMETERS = ("type", "clip_norm", "decay_norms_and_biases", "groups")
+"""The last two become parameter groups (compile/sections/groups.py), which JSON cannot say."""
 
 
 def emit_clipping(resolved: Resolved) -> Section:

@@ -1,0 +1,65 @@
+"""Which parameters of a model are trained, and how each of them moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import nn
+
+from zerotrain.compile.sections.groups import Group, frozen, parameter_groups, unmatched, unmatched_words
+from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.errors import EngineError
+from zerotrain.spec.training import OptimizerSpec
+
+
+def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
+    """Takes the parameters that a pattern matches out of training.
+
+    Raises EngineError when a pattern matches nothing, or nothing is left to train.
+    """
+    parameters = dict(model.named_parameters())
+    _refuse_unmatched("model.freeze", patterns, parameters)
+    for name in frozen(patterns, parameters):
+        parameters[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in parameters.values()):
+        message = "`model.freeze` matches all parameters, and nothing is left to train"
+        help = "freeze fewer, such as `^model[.]embed_tokens`"
+        raise EngineError(error("ZT151", "nothing-to-train", message, help=help, key="model.freeze"))
+
+
+def trained_groups(model: nn.Module, optimizer: OptimizerSpec) -> list[Group]:
+    """Returns the groups of the parameters that are trained.
+
+    Raises EngineError when the pattern of a group matches none of them.
+    """
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    _refuse_unmatched("optimizer.groups", [group.match for group in optimizer.groups], trained)
+    return parameter_groups(optimizer, {name: _dimensions(parameter) for name, parameter in trained.items()})
+
+
+def for_optimizer(model: nn.Module, groups: Sequence[Group]) -> list[dict[str, Any]]:
+    """Returns the groups as `torch.optim` takes them; what a group does not say, it has from the optimizer."""
+    parameters = dict(model.named_parameters())
+    return [
+        {"params": [parameters[name] for name in group.parameters], "name": group.name}
+        | {"weight_decay": group.weight_decay}
+        | ({} if group.lr is None else {"lr": group.lr})
+        for group in groups
+    ]
+
+
+def _dimensions(parameter: nn.Parameter) -> int:
+    """Returns the number of dimensions; a partition of ZeRO stage 3 is flat, and knows its whole shape."""
+    return len(getattr(parameter, "ds_shape", parameter.shape))
+
+
+def _refuse_unmatched(key: str, patterns: Sequence[str], names: dict[str, nn.Parameter]) -> None:
+    wrong = [_unmatched(f"{key}[{place}]", patterns[place], names) for place in unmatched(patterns, names)]
+    if wrong:
+        raise EngineError(*wrong)
+
+
+def _unmatched(key: str, pattern: str, names: Iterable[str]) -> Diagnostic:
+    message, help = unmatched_words(pattern, tuple(names))
+    return error("ZT150", "unmatched-pattern", message, help=help, key=key)
