@@ -15,6 +15,7 @@ from zerotrain.diagnostic import error
 from zerotrain.engine.assemble import Parts, assemble
 from zerotrain.engine.loop import train
 from zerotrain.engine.meet import OpenedRun
+from zerotrain.engine.quirks import replay_bias_correction
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine, build_engine
 from zerotrain.engine.state import TrainState
@@ -72,6 +73,7 @@ def _state(parts: Parts, ready: ReadyEngine, checkpoint: Checkpoint | None) -> T
     if checkpoint is None:
         return TrainState()
     position = load_checkpoint(ready.engine, checkpoint)
+    replay_bias_correction(ready.engine)
     parts.console.say(f"continuing from `{checkpoint.manifest.tag}`")
     return TrainState(position.step, position.samples, position.tokens)
 
