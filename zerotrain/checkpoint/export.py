@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,18 @@ from zerotrain.errors import CheckpointError, reason_of
 from zerotrain.modeling.load import model_config
 from zerotrain.runs.catalogue import Checkpoint, catalogue
 from zerotrain.runs.files import write_json
+from zerotrain.runs.history import evaluations
+from zerotrain.runs.improvement import best_checkpoint
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord, read_record
-from zerotrain.spec.run import RunSpec
+from zerotrain.spec.run import KeepBestSpec, RunSpec
+from zerotrain.spec.suggest import listed
 
 SIGNATURE = "zerotrain.json"
 """File in an export that tells where it comes from, and that it may be replaced by a newer one."""
+
+BEST = "best"
+"""Tag that stands for the checkpoint with the best evaluation."""
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -40,13 +47,13 @@ class Exported:
 def export_run(run: RunDirectory, directory: Path, *, dtype: str | None = None, tag: str | None = None) -> Exported:
     """Writes weights, config and tokenizer of a run so that plain transformers loads them.
 
-    `dtype` is `fp32`, `bf16` or `fp16`, by default the training dtype; `tag` names a checkpoint, by default the newest.
-    An older export in the directory is replaced. Raises CheckpointError when the directory holds anything else, there
-    is no checkpoint, the files cannot be written, or what was written is not the model.
+    `dtype` is `fp32`, `bf16` or `fp16`, by default the training dtype; `tag` names a checkpoint or is `best`, by
+    default the newest. An older export in the directory is replaced. Raises CheckpointError when the directory holds
+    anything else, there is no checkpoint, the files cannot be written, or what was written is not the model.
     """
     record = read_record(run)
     spec = RunSpec.model_validate(record.resolved)
-    checkpoint, directory = _checkpoint(run, tag), directory.absolute()
+    checkpoint, directory = _checkpoint(run, spec, tag), directory.absolute()
     _refuse_foreign(directory)
     chosen = dtype or _training_dtype(spec)
     model = _empty_model(spec, DTYPES[chosen])
@@ -79,8 +86,10 @@ def _sign(directory: Path, record: RunRecord, checkpoint: Checkpoint) -> None:
     write_json(directory / SIGNATURE, origin)
 
 
-def _checkpoint(run: RunDirectory, tag: str | None) -> Checkpoint:
+def _checkpoint(run: RunDirectory, spec: RunSpec, tag: str | None) -> Checkpoint:
     complete, _ = catalogue(run)
+    if complete and tag == BEST:
+        return _best(run, spec.checkpoint.keep_best, complete)
     chosen = next((c for c in complete if tag in (None, c.manifest.tag)), None)
     if chosen is None:
         wanted = f"no complete checkpoint `{tag}`" if tag else "no complete checkpoint"
@@ -88,6 +97,16 @@ def _checkpoint(run: RunDirectory, tag: str | None) -> Checkpoint:
         message = f"`{run.root}` has {wanted}{there}"
         raise CheckpointError(error("ZT705", "nothing-to-resume", message, help="train until the first checkpoint"))
     return chosen
+
+
+def _best(run: RunDirectory, keep: KeepBestSpec | None, complete: Sequence[Checkpoint]) -> Checkpoint:
+    best = best_checkpoint(keep, evaluations(run), complete) if keep else None
+    if best is not None:
+        return best
+    why = f"none of its checkpoints has a finite `{keep.metric}`" if keep else "it was started without `keep_best`"
+    message = f"`{run.root}` has no best checkpoint: {why}"
+    help = f"name one: {listed(checkpoint.manifest.tag for checkpoint in complete)}"
+    raise CheckpointError(error("ZT733", "no-best-checkpoint", message, help=help, key="checkpoint.keep_best"))
 
 
 def _training_dtype(spec: RunSpec) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from deepspeed import DeepSpeedEngine
 from zerotrain.checkpoint.guard import guarded
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.errors import reason_of
-from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Manifest, catalogue, tag_of
+from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Checkpoint, Manifest, catalogue, tag_of
 from zerotrain.runs.files import sync_directory, write_json, write_text
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.units import format_bytes
@@ -34,12 +35,27 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """Which checkpoints stay when a new one is complete."""
+
+    keep_last: int
+    """Newest ones that stay."""
+    best: Callable[[Sequence[Checkpoint]], Checkpoint | None]
+    """Returns the one that stays however old it is, if there is one."""
+
+    def doomed(self, complete: Sequence[Checkpoint]) -> list[Checkpoint]:
+        """Returns what is to be removed of the complete checkpoints, which are given newest first."""
+        best = self.best(complete)
+        return [checkpoint for checkpoint in complete[self.keep_last :] if checkpoint != best]
+
+
+@dataclass(frozen=True)
 class Saver:
     """Saves checkpoints of one run."""
 
     run: RunDirectory
     engine: DeepSpeedEngine
-    keep_last: int
+    retention: Retention
     dtype: str
     convergence_hash: str
 
@@ -99,7 +115,7 @@ class Saver:
 
     def _remove_old(self) -> None:
         complete, _ = catalogue(self.run)
-        for checkpoint in complete[self.keep_last :]:
+        for checkpoint in self.retention.doomed(complete):
             # A directory that is being removed must not look like a checkpoint any more.
             doomed = checkpoint.path.with_name(f"{checkpoint.path.name}{PARTIAL}")
             checkpoint.path.rename(doomed)

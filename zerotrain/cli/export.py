@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="RUN", type=Path, help="a run directory, such as runs/quickstart")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="where the weights go")
     parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="format; by default the training dtype")
-    parser.add_argument("--checkpoint", metavar="TAG", help="which checkpoint; by default the newest")
+    parser.add_argument("--checkpoint", metavar="TAG", help="which checkpoint, or `best`; by default the newest")
 
 
 def run(given: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.arch.flops import forward_backward_flops_per_token
-from zerotrain.checkpoint.save import Position, Saver
+from zerotrain.checkpoint.save import Position, Retention, Saver
 from zerotrain.compile.model import settle
 from zerotrain.data.loader import Loader
 from zerotrain.data.store import SampleStore
@@ -23,12 +23,15 @@ from zerotrain.engine.loop import Hook, Training
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
+from zerotrain.engine.watch import Watch
 from zerotrain.errors import CheckpointError
 from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import surroundings
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
+from zerotrain.runs.catalogue import catalogue
+from zerotrain.runs.history import evaluations
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.run import RunSpec
@@ -59,10 +62,12 @@ def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) ->
     task = TASKS[spec.task.type]()
     if spec.data.packing == "isolated":
         _refuse_leaks(parts, ready.engine, task)
+    watch = Watch(spec, steps, evaluations(parts.run, state.step), lambda: catalogue(parts.run)[0])
     hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps)]
     if parts.stores["validation"] is not None:
         measuring = Evaluate(
             _measurement(parts, ready, task, parts.stores["validation"]),
+            watch,
             sink,
             clock,
             parts.attempt,
@@ -72,7 +77,7 @@ def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) ->
         if spec.evaluation.at_start and state.step == 0:
             measuring.now(state)
         hooks.append(measuring)
-    hooks.append(Save(_saving(parts, ready), clock, _steps(spec.checkpoint.save_every), steps))
+    hooks.append(Save(_saving(parts, ready, watch), watch, clock, _steps(spec.checkpoint.save_every), steps))
     loader = _loader(parts, str(parts.stores["train"]))
     clock.restart()
     return Training(spec, steps, ready, task, loader, state, hooks)
@@ -101,14 +106,16 @@ def _measurement(parts: Parts, ready: ReadyEngine, task: Task, store: str) -> Ca
     return lambda: evaluate(ready.engine, task, loader, limit)
 
 
-def _saving(parts: Parts, ready: ReadyEngine) -> Callable[[TrainState], None]:
+def _saving(parts: Parts, ready: ReadyEngine, watch: Watch) -> Callable[[TrainState], None]:
     """Returns what saves; a checkpoint that cannot be written ends the run only if it is the last."""
     spec, record = parts.spec, parts.record
-    saver = Saver(parts.run, ready.engine, spec.checkpoint.keep_last, spec.precision.dtype, record.convergence_hash)
+    keep = Retention(spec.checkpoint.keep_last, watch.best)
+    saver = Saver(parts.run, ready.engine, keep, spec.precision.dtype, record.convergence_hash)
 
     def save(state: TrainState) -> None:
         unsaved = saver.save(Position(state.step, state.samples, state.tokens))
-        if unsaved is not None and state.step == record.steps:
+        is_last = state.step == record.steps or state.ending is not None
+        if unsaved is not None and is_last:
             raise CheckpointError(_as_error(unsaved))
         if unsaved is not None:
             parts.console.say(f"warning[{unsaved.code}] {unsaved.name}: {unsaved.message}; {unsaved.help}")

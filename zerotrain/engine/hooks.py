@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zerotrain.engine.loop import Update
 from zerotrain.engine.state import TrainState
+from zerotrain.engine.watch import Watch
 from zerotrain.monitor.meters import Speed, StepClock, peak_bytes
 from zerotrain.monitor.sinks.base import Sink
 
@@ -54,6 +55,7 @@ class Evaluate:
     """Measures the validation data every so many updates and after the last."""
 
     measure: Callable[[], dict[str, float]]
+    watch: Watch
     sink: Sink
     clock: StepClock
     attempt: int
@@ -66,7 +68,7 @@ class Evaluate:
             self.now(state)
 
     def now(self, state: TrainState) -> None:
-        """Measures and writes the row."""
+        """Measures, writes the row, and lets the watch decide what follows from it."""
         start = time.perf_counter()
         metrics = self.measure()
         self.sink.write(
@@ -79,20 +81,23 @@ class Evaluate:
                 "time": time.time(),
             }
         )
+        self.watch.note(state, metrics)
         self.clock.restart()
 
 
 @dataclass
 class Save:
-    """Saves every so many updates and after the last."""
+    """Saves every so many updates, after the last, and when an evaluation was the best."""
 
     save: Callable[[TrainState], None]
+    watch: Watch
     clock: StepClock
     every: int | None
     last_step: int
 
     def after_update(self, state: TrainState, update: Update) -> None:
         """Saves when it is time."""
-        if state.step == self.last_step or (self.every and state.step % self.every == 0):
+        is_last = state.step == self.last_step or state.ending is not None
+        if is_last or (self.every and state.step % self.every == 0) or self.watch.wants_saved(state.step):
             self.save(state)
             self.clock.restart()

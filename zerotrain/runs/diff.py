@@ -30,6 +30,7 @@ _EXECUTION: Mapping[str, Touches] = {
     "activation_checkpointing": "memory",
     "checkpoint": "logging",
     "evaluation": "logging",
+    "evaluation.early_stopping": "convergence",
     "monitor": "logging",
     "export": "logging",
     "hardware": "speed",

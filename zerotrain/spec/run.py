@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from zerotrain.spec.base import Bool, Length, NonNegativeInt, PositiveInt, RawKeys, Spec
+from zerotrain.spec.base import Auto, Bool, Length, NonNegativeFloat, NonNegativeInt, PositiveInt, RawKeys, Spec
 from zerotrain.spec.model import DataSpec, ModelSpec, PretrainTask, TaskSpec
 from zerotrain.spec.parallelism import (
     ActivationCheckpointingField,
@@ -36,6 +36,18 @@ def _plain_name(name: str) -> str:
     return name
 
 
+Direction = Literal["min", "max"]
+
+
+class KeepBestSpec(Spec):
+    """The checkpoint of the step with the best evaluation is kept, and saved if no save is due."""
+
+    metric: str = "loss"
+    """Name of the metric, as the evaluation reports it."""
+    mode: Direction | Auto = "auto"
+    """Whether less or more is better; `auto`: less of a loss or a perplexity, more of anything else."""
+
+
 class CheckpointSpec(Spec):
     """When the state of the run is saved. The last step is always saved."""
 
@@ -43,6 +55,21 @@ class CheckpointSpec(Spec):
     """Interval between checkpoints; `null`: only at the end."""
     keep_last: PositiveInt = 2
     """Newest checkpoints that are kept."""
+    keep_best: KeepBestSpec | None = None
+    """Keep the checkpoint of the best evaluation too; `null`: only the newest ones."""
+
+
+class EarlyStoppingSpec(Spec):
+    """Training ends when a metric has not improved for some evaluations in a row."""
+
+    metric: str = "loss"
+    """Name of the metric, as the evaluation reports it."""
+    mode: Direction | Auto = "auto"
+    """Whether less or more is better; `auto`: less of a loss or a perplexity, more of anything else."""
+    patience: PositiveInt = 3
+    """Evaluations in a row without an improvement after which training stops."""
+    min_delta: NonNegativeFloat = 0.0
+    """Only a change by more than this counts as an improvement."""
 
 
 class EvaluationSpec(Spec):
@@ -54,7 +81,7 @@ class EvaluationSpec(Spec):
     """Measure the untrained model too."""
     max_samples: PositiveInt | None = None
     """Use only the first so many validation samples."""
-    early_stopping: None = None
+    early_stopping: EarlyStoppingSpec | None = None
     """Stop when a metric no longer improves; `null`: never."""
 
 
@@ -81,6 +108,8 @@ class ExportSpec(Spec):
 
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Format of the weights; `auto`: the training dtype."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which checkpoint is exported: the newest, or the one `checkpoint.keep_best` keeps."""
     sample: SampleSpec | None = None
     """Generate text from the exported weights."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, launch, parallel, precision, reading, runs, zero
+from zerotrain.check.rules import batch, data, launch, parallel, precision, reading, runs, watching, zero
 
 TABLES: tuple[tuple[Rule, ...], ...] = (
     reading.RULES,
@@ -13,5 +13,6 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     parallel.RULES,
     data.RULES,
     runs.RULES,
+    watching.RULES,
     launch.RULES,
 )
