@@ -16,6 +16,7 @@ from pathlib import Path
 import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
+from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.guard import guarded
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.errors import reason_of
@@ -58,6 +59,8 @@ class Saver:
     retention: Retention
     dtype: str
     convergence_hash: str
+    average: WeightAverage | None = None
+    """Saved in the checkpoint too."""
 
     def save(self, position: Position) -> Diagnostic | None:
         """Saves a checkpoint and removes old ones; returns a finding when it could not be written.
@@ -71,6 +74,9 @@ class Saver:
         dist.barrier()
         with guarded(self.engine) as guard:
             self.engine.save_checkpoint(str(self.run.checkpoints), tag=partial.name, save_latest=False)
+            if self.average is not None:
+                with guard.noting():
+                    self.average.save(partial)
         failure = self._agree(guard.failure)
         if failure is None:
             failure = self._agree(self._complete(partial, tag, position) if dist.get_rank() == 0 else None)

@@ -227,9 +227,12 @@ class _Settling:
         if export is None:
             return None
         usual = dtype if dtype in ("bf16", "fp16") else "fp32"
-        return export.model_copy(
-            update={"dtype": self._settle("export.dtype", export.dtype, usual, f"`precision.dtype` is `{dtype}`")}
-        )
+        weights, why = ("ema", "the run has an `ema` section") if self.spec.ema else ("model", "`ema` is null")
+        update = {
+            "dtype": self._settle("export.dtype", export.dtype, usual, f"`precision.dtype` is `{dtype}`"),
+            "weights": self._settle("export.weights", export.weights, weights, why),
+        }
+        return export.model_copy(update=update)
 
     def hardware(self) -> Spec:
         hardware, topology = self.spec.hardware, self.topology

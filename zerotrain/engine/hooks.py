@@ -1,4 +1,4 @@
-"""What happens after an update: log, evaluate, save."""
+"""What happens after an update: log, average, evaluate, save."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.engine.loop import Update
 from zerotrain.engine.state import TrainState
 from zerotrain.engine.watch import Watch
@@ -48,6 +49,18 @@ class LogUpdates:
             "skipped": update.skipped,
             "time": time.time(),
         }
+
+
+@dataclass
+class Average:
+    """Lets the average of the weights follow every update that was applied."""
+
+    average: WeightAverage
+
+    def after_update(self, state: TrainState, update: Update) -> None:
+        """Follows the update, unless it was skipped."""
+        if not update.skipped:
+            self.average.update()
 
 
 @dataclass

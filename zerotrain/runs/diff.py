@@ -29,6 +29,7 @@ _EXECUTION: Mapping[str, Touches] = {
     "parallel": "memory",
     "activation_checkpointing": "memory",
     "checkpoint": "logging",
+    "ema.evaluate": "logging",
     "evaluation": "logging",
     "evaluation.early_stopping": "convergence",
     "monitor": "logging",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from zerotrain.spec.base import Auto, Bool, Length, NonNegativeFloat, NonNegativeInt, PositiveInt, RawKeys, Spec
+from zerotrain.spec.base import Auto, Beta, Bool, Length, NonNegativeFloat, NonNegativeInt, PositiveInt, RawKeys, Spec
 from zerotrain.spec.model import DataSpec, ModelSpec, PretrainTask, TaskSpec
 from zerotrain.spec.parallelism import (
     ActivationCheckpointingField,
@@ -85,6 +85,22 @@ class EvaluationSpec(Spec):
     """Stop when a metric no longer improves; `null`: never."""
 
 
+class EmaSpec(Spec):
+    """An exponential moving average of the weights, kept in fp32 beside the optimizer's own and divided as they are.
+
+    It takes 4 bytes per parameter more, and begins with the weights that training begins with.
+    """
+
+    decay: Beta = 0.999
+    """Part of the average that stays when weights enter it: average = decay x average + (1 - decay) x weights."""
+    warmup: Bool = True
+    """Begin with a smaller decay, min(decay, (1 + t) / (10 + t)) at the t-th time, so that the start is forgotten."""
+    every: PositiveInt = 1
+    """Updates from one time that weights enter the average to the next; skipped updates do not count."""
+    evaluate: Bool = False
+    """Measure the average as well; its metrics have the prefix `ema_`."""
+
+
 class MonitorSpec(Spec):
     """Where metrics go. `metrics.jsonl` is always written."""
 
@@ -110,6 +126,8 @@ class ExportSpec(Spec):
     """Format of the weights; `auto`: the training dtype."""
     checkpoint: Literal["last", "best"] = "last"
     """Which checkpoint is exported: the newest, or the one `checkpoint.keep_best` keeps."""
+    weights: Literal["auto", "model", "ema"] = "auto"
+    """The weights that were trained or their average; `auto`: the average if the run has an `ema` section."""
     sample: SampleSpec | None = None
     """Generate text from the exported weights."""
 
@@ -172,6 +190,8 @@ class RunSpec(Spec):
     activation_checkpointing: ActivationCheckpointingField = ActivationCheckpointingSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    ema: EmaSpec | None = None
+    """Average the weights over the updates; `null`: no average."""
     monitor: MonitorSpec = MonitorSpec()
     export: ExportSpec | None = None
     """Export at the end of training; `null`: only on request."""

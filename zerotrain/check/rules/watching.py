@@ -1,4 +1,4 @@
-"""ZT73: what watches a run: early stopping, the best checkpoint."""
+"""ZT73: what watches a run: early stopping, the best checkpoint, the average of the weights."""
 
 from __future__ import annotations
 
@@ -105,6 +105,56 @@ def endless_patience(case: Case) -> Iterator[Diagnostic]:
         yield case.warning("evaluation.early_stopping", message, help="evaluate more often, or with less patience")
 
 
+@rule("ZT736", "averaged-nvme")
+def averaged_nvme(case: Case) -> Iterator[Diagnostic]:
+    """The weights are to be averaged, but lie on NVMe.
+
+    Why: the average is taken of the optimizer's weights after every update, in memory.
+    Wrong: `ema: {decay: 0.999}` with `zero: {stage: 3, offload_optimizer: {device: nvme, nvme_path: /nvme}}`
+    Right: `ema: {decay: 0.999}` with `zero: {stage: 3, offload_optimizer: {device: cpu}}`
+    """
+    for name in ("offload_optimizer", "offload_param"):
+        offload = getattr(case.spec.zero, name)
+        if case.spec.ema is not None and offload is not None and offload.device == "nvme":
+            message = f"weights on NVMe cannot be averaged: `zero.{name}` says `nvme`"
+            yield case.error("ema", message, help="offload to `cpu`, or remove `ema`")
+
+
+@rule("ZT737", "unevaluated-average")
+def unevaluated_average(case: Case) -> Iterator[Diagnostic]:
+    """The average of the weights is to be evaluated, but there is no validation data.
+
+    Why: the setting is ignored; whether the average is better than the weights stays unknown.
+    Wrong: `ema: {evaluate: true}` without `data.validation`
+    Right: `ema: {evaluate: true}` with sources in `data.validation`
+    """
+    if case.spec.ema is not None and case.spec.ema.evaluate and not case.spec.data.validation:
+        yield case.warning("ema.evaluate", "it is ignored: `data.validation` has no sources", help=_ADD_DATA)
+
+
+@rule("ZT738", "unaveraged-export")
+def unaveraged_export(case: Case) -> Iterator[Diagnostic]:
+    """The average of the weights is to be exported, but none is kept.
+
+    Why: the average follows the weights during training and cannot be made afterwards.
+    Wrong: `export: {weights: ema}` without an `ema` section
+    Right: `ema: {decay: 0.999}`
+    """
+    export = case.spec.export
+    if export is not None and export.weights == "ema" and case.spec.ema is None:
+        yield case.error("export.weights", "there is no average to export: `ema` is null", help="add an `ema` section")
+
+
+@reported_by("exporting", "ZT739", "no-average")
+def no_average() -> None:
+    """The average of the weights is to be exported of a run that keeps none.
+
+    Why: the average follows the weights during training and cannot be made afterwards.
+    Wrong: `zerotrain export RUN -o DIR --weights ema` of a run without `ema`
+    Right: `--weights model`
+    """
+
+
 RULES: tuple[Rule, ...] = (
     blind_early_stopping,
     blind_keep_best,
@@ -112,4 +162,8 @@ RULES: tuple[Rule, ...] = (
     no_best_checkpoint,
     unkept_best,
     endless_patience,
+    averaged_nvme,
+    unevaluated_average,
+    unaveraged_export,
+    no_average,
 )
