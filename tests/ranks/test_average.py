@@ -11,12 +11,12 @@ import pytest
 AVERAGED = {
     "horizon": "4 steps",
     "checkpoint": {"save_every": "1 steps", "keep_last": 9},
-    "ema": {"decay": 0.4, "warmup": True},
+    "ema": {"decay": 0.3, "warmup": True},
     "evaluation": {},
 }
-"""The warmup holds for the first three updates; then 0.4 is less."""
+"""The warmup holds for the first two updates; then 0.3 is less."""
 
-DECAYS = (2 / 11, 3 / 12, 4 / 13, 0.4)
+DECAYS = (2 / 11, 3 / 12, 0.3, 0.3)
 
 
 def checkpoints(result: Any) -> list[Any]:
@@ -149,7 +149,6 @@ def test_its_loss_is_the_same_at_every_stage(evaluated):
     found = [metrics(evaluated(**{"zero.stage": stage}))[-1]["ema_loss"] for stage in (0, 1, 2, 3)]
 
     assert found == pytest.approx([found[0]] * 4, rel=1e-5)
-    assert len(set(found)) >= 1
 
 
 def test_training_stops_by_the_loss_of_the_average(evaluated):
