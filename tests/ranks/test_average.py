@@ -73,7 +73,7 @@ def reference(ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
         (3, "bf16", 2, None),
     ],
 )
-def test_it_is_the_one_computed_by_hand_and_exact_over_a_resume(
+def test_it_is_the_one_computed_by_hand_and_goes_on_after_a_resume(
     train, ranks, reference, stage, precision, world, offload
 ):
     changes = {**AVERAGED, "zero": {"stage": stage, "offload_optimizer": offload}, "precision": precision}
@@ -87,7 +87,9 @@ def test_it_is_the_one_computed_by_hand_and_exact_over_a_resume(
     for tag in ("step-4", "step-3"):
         shutil.rmtree(result.run.checkpoints / tag)
     again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], world)
-    assert largest_difference(average_of(again), whole) == 0
+    # The weights themselves may differ in their last bit after a resume, which the average follows.
+    assert largest_difference(average_of(again), averaged_by_hand(again)) < rounding
+    assert largest_difference(average_of(again), whole) < rounding
 
 
 def test_it_is_in_the_manifest_and_exported_unless_the_weights_are_asked_for(train, tmp_path, capsys):
