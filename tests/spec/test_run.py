@@ -52,7 +52,7 @@ DEFAULTS = {
         "cpu_checkpointing": False,
         "partition_activations": False,
     },
-    "checkpoint": {"save_every": None, "keep_last": 2},
+    "checkpoint": {"save_every": None, "keep_last": 2, "keep_best": None},
     "evaluation": {"every": None, "at_start": False, "max_samples": None, "early_stopping": None},
     "monitor": {"tensorboard": False, "every": 1},
     "export": None,
