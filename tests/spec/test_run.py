@@ -26,6 +26,7 @@ DEFAULTS = {
     "batch": {"gradient_accumulation_steps": "auto"},
     "optimizer": {"weight_decay": 0.0, "clip_norm": 1.0, "betas": [0.9, 0.999], "eps": 1e-8},
     "schedule": {"warmup": None},
+    "ema": None,
     "precision": {
         "dtype": "fp32",
         "grad_accum_dtype": "auto",

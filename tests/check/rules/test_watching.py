@@ -57,3 +57,28 @@ def test_zt735_the_run_ends_before_it_could_stop(findings: Findings, horizon: st
     assert [told(finding) for finding in found] == (
         [("ZT735", Severity.WARNING, "evaluation.early_stopping")] if fires else []
     )
+
+
+def test_zt736_weights_on_nvme_are_not_averaged(findings: Findings) -> None:
+    def zero(device: str) -> str:
+        return f"{{stage: 3, offload_optimizer: {{device: {device}, nvme_path: /nvme}}}}"
+
+    found = [told(f) for f in findings(ema="{decay: 0.9}", zero=zero("nvme")) if f.code == "ZT736"]
+
+    assert found == [("ZT736", Severity.ERROR, "ema")]
+    assert not [f for f in findings(zero=zero("nvme")) if f.code == "ZT736"]
+    assert not [f for f in findings(ema="{decay: 0.9}", zero="{stage: 3}") if f.code == "ZT736"]
+
+
+def test_zt737_an_average_is_evaluated_only_with_validation_data(one: One, findings: Findings) -> None:
+    finding = one(ema="{decay: 0.9, evaluate: true}")
+
+    assert told(finding) == ("ZT737", Severity.WARNING, "ema.evaluate")
+    assert findings(ema="{decay: 0.9, evaluate: true}", data=VALIDATED) == []
+
+
+def test_zt738_an_average_that_is_not_kept_cannot_be_exported(one: One, findings: Findings) -> None:
+    finding = one(export="{weights: ema}")
+
+    assert told(finding) == ("ZT738", Severity.ERROR, "export.weights")
+    assert findings(export="{weights: ema}", ema="{decay: 0.9}") == []
