@@ -79,17 +79,16 @@ def test_it_is_the_one_computed_by_hand_and_goes_on_after_a_resume(
     changes = {**AVERAGED, "zero": {"stage": stage, "offload_optimizer": offload}, "precision": precision}
     result = train(changes, world)
     whole = average_of(result)
-    # At stage 0 a checkpoint's own weights are rounded to bf16; the average is of those that are not.
-    rounding = 2e-3 if (stage, precision) == (0, "bf16") else 1e-6
+    # At stage 0 a checkpoint's own weights are rounded to bf16, between 1 and 2 by up to 2**-8; the average is of those
+    # that are not.
+    rounding = 2**-8 if (stage, precision) == (0, "bf16") else 1e-6
 
     assert largest_difference(whole, averaged_by_hand(result)) < rounding
     assert precision == "bf16" or largest_difference(whole, reference) < 1e-4
     for tag in ("step-4", "step-3"):
         shutil.rmtree(result.run.checkpoints / tag)
     again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], world)
-    # The weights themselves may differ in their last bit after a resume, which the average follows.
-    assert largest_difference(average_of(again), averaged_by_hand(again)) < rounding
-    assert largest_difference(average_of(again), whole) < rounding
+    assert largest_difference(average_of(again), whole) == 0
 
 
 def test_it_is_in_the_manifest_and_exported_unless_the_weights_are_asked_for(train, tmp_path, capsys):

@@ -60,7 +60,7 @@ def test_a_continued_run_stops_at_the_same_step_and_is_finished_then(train, rank
     again = resumed(ranks, result, 1)
     refused = resumed(ranks, result, 1, expect=1)
 
-    first, second, _ = attempts(again.run)
+    first, second = attempts(again.run)[:2]
     assert (second.outcome, second.last_step, second.reason) == ("finished", 4, first.reason)
     assert evaluated(again) == [1, 2, 3, 4, 3, 4]
     assert tags(again) == ["step-4", "step-3", "step-2", "step-1"]
