@@ -202,6 +202,8 @@ CODES = {
     "ZT616": "unknown-label",
     "ZT617": "text-without-tokenizer",
     "ZT618": "tokens-of-images",
+    "ZT630": "broken-image",
+    "ZT631": "image-without-class",
     "ZT701": "existing-run",
     "ZT702": "not-a-run",
     "ZT703": "damaged-record",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, launch, parallel, precision, reading, runs, zero
+from zerotrain.check.rules import batch, data, launch, parallel, precision, reading, runs, sources, zero
 
 TABLES: tuple[tuple[Rule, ...], ...] = (
     reading.RULES,
@@ -12,6 +12,7 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     zero.RULES,
     parallel.RULES,
     data.RULES,
+    sources.RULES,
     runs.RULES,
     launch.RULES,
 )
