@@ -193,6 +193,7 @@ def _empty(source: SourceSpec, key: str, empty: int) -> Diagnostic:
     if empty:
         fact = f"`{key}` has only empty documents ({empty:,})"
         return error("ZT603", "empty-data", fact, help="name files with text in them", key=key)
-    fact = f"`{key}` has no document in its split `{source.split}`"
-    way_out = "a split takes about one document in twenty for validation; use more files, or `split: all`"
+    field = "part" if hasattr(source, "part") else "split"
+    fact = f"`{key}` has no document in its {field} `{getattr(source, field)}`"
+    way_out = f"validation takes about one document in twenty; use more of them, or `{field}: all`"
     return error("ZT603", "empty-data", fact, help=way_out, key=key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_a_folder_without_images_is_a_finding(tmp_path: Path, path: str, code: s
 def test_digits_are_png_files_whose_greys_are_those_of_the_data_set():
     records = digits(split="all", max_documents=20)
     pixels = [np.asarray(Image.open(io.BytesIO(record.fields["image"]))) for record in records]
-    expected = load_digits()
+    expected: Any = load_digits()
 
     assert all(image.shape == (8, 8) and image.dtype == np.uint8 for image in pixels)
     assert np.array_equal(np.stack(pixels), np.round(expected.images[:20] * 255 / 16))

@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from zerotrain.data.sources.files import folder_of
 from zerotrain.data.sources.record import Fault, Record, in_split, read_bytes, unreadable
@@ -36,7 +37,7 @@ def sklearn_digits(source: SklearnDigitsSource, key: str, problems: list[Diagnos
     """Yields 1,797 images as grey PNG files of 8 x 8 pixels, and their digits as numbers from 0 to 9."""
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
+    digits: Any = load_digits()
     pixels = (digits.images * (255 / 16)).round().astype("uint8")  # the values of the data set go from 0 to 16
     records = (
         Record(f"digit {number}", {"image": _png(image), "label": int(label)})
@@ -88,7 +89,7 @@ def _fault(content: bytes) -> Fault | None:
     return None
 
 
-def _png(pixels: object) -> bytes:
+def _png(pixels: Any) -> bytes:
     """Returns an encoded image; not compressed, so that its bytes do not depend on the compressor's version."""
     from PIL import Image
 
