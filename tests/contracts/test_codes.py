@@ -207,6 +207,8 @@ CODES = {
     "ZT632": "unknown-column",
     "ZT633": "unknown-split",
     "ZT634": "unloadable-dataset",
+    "ZT635": "weight-without-mixture",
+    "ZT636": "budget-of-records",
     "ZT701": "existing-run",
     "ZT702": "not-a-run",
     "ZT703": "damaged-record",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zerotrain.spec.base import Bool, PositiveInt, Spec
+from zerotrain.spec.base import Bool, Count, PositiveFloat, PositiveInt, Spec
 
 Part = Literal["train", "validation", "all"]
 Columns = dict[str, str]
@@ -21,6 +21,13 @@ class Source(Spec):
 
     max_documents: PositiveInt | None = None
     """Read only this many records, from the first of the split on."""
+    max_tokens: Count | None = None
+    """Take records in their order until they have this many tokens, the ends of texts included: `10M`. The record that
+    reaches it is the last. A tokenizer is trained on all that is read; `max_documents` bounds that too."""
+    weight: PositiveFloat | None = None
+    """Share of the samples that come from this source, relative to the weights of the others, whatever its size: what
+    is used up begins again, in a new order. A source without one among others that have one weighs 1; `null` everywhere
+    takes every sample as often."""
 
 
 class DividedSource(Source):
