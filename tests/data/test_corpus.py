@@ -115,8 +115,6 @@ BAD = [
     *('{"text": "a"}', '{"text": 7}', '{"text": "cut', '{"txet": "b"}', '{"text": ""}', '{"text": "c"}'),
     *['{"text": [1]}'] * 4,
 ]
-    '{"text": [1]}'
-] * 4
 
 
 def scanned_lines(path: Path, *, skip: bool, **fields: object) -> tuple[Corpus, list[Diagnostic], list[str]]:
