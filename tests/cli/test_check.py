@@ -191,3 +191,32 @@ def test_nothing_is_written(write: Write, tmp_path: Path) -> None:
     main(["check", "spec.yaml"])
 
     assert [path.name for path in tmp_path.iterdir()] == ["spec.yaml"]
+
+
+def test_data_is_prepared_and_shown(write: Write, capsys: Capture) -> None:
+    write()
+
+    assert main(["check", "spec.yaml", "--data"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("spec.yaml: no findings\nspec.yaml: training: ")
+    assert out.count("of training:\n") == 3
+    assert "⟦" in out
+
+
+def test_what_is_wrong_with_data_is_shown_at_its_place(write: Write, capsys: Capture) -> None:
+    Path("a.jsonl").write_text('{"review": "good"}\n')
+    write({"data.train": [{"type": "jsonl", "path": "a.jsonl", "columns": {"text": "reveiw"}}]})
+
+    assert main(["check", "spec.yaml", "--data"]) == 1
+    out = capsys.readouterr().out
+    assert "error[ZT632] unknown-column" in out
+    assert "did you mean `review`?" in out
+    assert "spec.yaml:" in out
+    assert "ZT613" not in out
+
+
+def test_json_has_findings_about_data_and_no_samples(write: Write, capsys: Capture) -> None:
+    write()
+
+    assert main(["check", "spec.yaml", "--data", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"version": 1, "findings": []}

@@ -10,7 +10,7 @@ from zerotrain.data.corpus import Corpus, scan
 from zerotrain.data.forms.text import TextForm
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.errors import DataError
-from zerotrain.spec.data import SourceSpec, TextSource
+from zerotrain.spec.sources import JsonlSource, SourceSpec, TextSource
 from zerotrain.spec.task import PretrainTask
 
 TEXT = TextForm(PretrainTask())
@@ -109,3 +109,65 @@ def test_a_file_that_goes_away_after_the_scan_is_named(tmp_path: Path):
 
     with pytest.raises(DataError, match="ZT601"):
         list(corpus.texts())
+
+
+BAD = [
+    *('{"text": "a"}', '{"text": 7}', '{"text": "cut', '{"txet": "b"}', '{"text": ""}', '{"text": "c"}'),
+    *['{"text": [1]}'] * 4,
+]
+
+
+def scanned_lines(path: Path, *, skip: bool, **fields: object) -> tuple[Corpus, list[Diagnostic], list[str]]:
+    path.write_text("\n".join(BAD))
+    problems: list[Diagnostic] = []
+    said: list[str] = []
+    source = JsonlSource.model_validate({"type": "jsonl", "path": str(path), **fields})
+    return scan([source], "data.train", TEXT, problems, said.append, skip=skip), problems, said
+
+
+def test_bad_records_are_refused_by_kind_counted_and_named(tmp_path: Path):
+    path = tmp_path / "a.jsonl"
+
+    _, problems, said = scanned_lines(path, skip=False)
+    messages = {problem.code: problem.message for problem in problems}
+
+    assert sorted(messages) == ["ZT613", "ZT614", "ZT615"]
+    assert messages["ZT615"] == (
+        f"5 records of `data.train[0]` cannot be used: `{path}:2` has a `text` that is not text but a number; "
+        f"`{path}:7` has a `text` that is not text but a list; `{path}:8` has a `text` that is not text but a list; "
+        "and 2 more"
+    )
+    assert messages["ZT613"].endswith(f"`{path}:4` has no `text`; did you mean `columns: {{text: txet}}`?")
+    assert f"1 record of `data.train[0]` cannot be used: `{path}:3` is not JSON: " in messages["ZT614"]
+    assert all(problem.help == "put them right, or set `data.bad_samples: skip`" for problem in problems)
+    assert [line.split(":")[0] for line in said] == ["warning ZT607 empty-document"]
+
+
+def test_bad_records_are_skipped_counted_and_said(tmp_path: Path):
+    corpus, problems, said = scanned_lines(tmp_path / "a.jsonl", skip=True)
+
+    assert problems == []
+    assert list(corpus.texts()) == ["a", "c"]
+    assert corpus.skipped == {"ZT615": 5, "ZT614": 1, "ZT613": 1, "ZT607": 1}
+    assert sorted(line.split(" ")[1] for line in said) == ["ZT607", "ZT613", "ZT614", "ZT615"]
+
+
+def test_records_beyond_the_limit_are_not_counted_as_skipped(tmp_path: Path):
+    corpus, problems, _ = scanned_lines(tmp_path / "a.jsonl", skip=True, max_documents=1)
+
+    assert (list(corpus.texts()), dict(corpus.skipped), problems) == (["a"], {}, [])
+
+
+def test_a_wrong_column_is_told_once_whatever_becomes_of_bad_records(tmp_path: Path):
+    for skip in (False, True):
+        _, problems, _ = scanned_lines(tmp_path / "a.jsonl", skip=skip, columns={"text": "body"})
+
+        assert [p.code for p in problems if p.code in ("ZT613", "ZT632")] == ["ZT632"]
+
+
+def test_each_source_is_known_by_itself(tmp_path: Path):
+    corpus, _, _ = scanned(write(tmp_path / "a", "a0", "a1"), write(tmp_path / "b", "b0"))
+    alone, _, _ = scanned(tmp_path / "b" / "*.txt")
+
+    assert [list(part.texts()) for part in corpus.parts] == [["a0", "a1"], ["b0"]]
+    assert corpus.parts[1].digest == alone.digest

@@ -9,14 +9,17 @@ from typing import TextIO
 
 from zerotrain.check.registry import RULES
 from zerotrain.check.render import FORMATS, summary
-from zerotrain.check.runner import check_reading, selected
+from zerotrain.check.runner import check_reading, placed, selected
 from zerotrain.cli.arguments import add_world_size, specs_and_overrides
+from zerotrain.compile.model import settle
 from zerotrain.diagnostic import Diagnostic
+from zerotrain.errors import ZerotrainError
 from zerotrain.hardware.probe import surroundings
 from zerotrain.spec.load import read_spec
 from zerotrain.spec.tree import Tree, parse
 
 _UNREADABLE = ("ZT001", "ZT002")
+_SAMPLES = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("specs", metavar="SPEC", nargs="+", help="specs, and overrides `section.field=value`")
     parser.set_defaults(overrides=[])
     add_output(parser)
+    parser.add_argument("--data", action="store_true", help="prepare the data too, and show what is trained first")
     add_world_size(parser)
 
 
@@ -47,8 +51,36 @@ def run(given: argparse.Namespace) -> int:
         reading = read_spec(file, overrides)
         return check_reading(reading, around, given.world_size), reading.tree
 
-    found = [finding for file in files for finding in looked_at(file, look, given)]
-    return report(found, files, given, sys.stdout)
+    found, texts = list[Diagnostic](), list[str]()
+    for file in files:
+        about = looked_at(file, look, given)
+        found += about
+        if given.data and not exit_code(about):
+            wrong, text = _data_of(file, overrides, given)
+            found += wrong
+            texts.append(text)
+    code = report(found, files, given, sys.stdout)
+    if given.format == "full":
+        sys.stdout.write("".join(texts))
+    return code
+
+
+def _data_of(file: str, overrides: Sequence[str], given: argparse.Namespace) -> tuple[list[Diagnostic], str]:
+    """Prepares the data of a spec without errors; returns what is wrong with it, and the first samples as text."""
+    from zerotrain.data.show import BRACKETS, COLORS, counts, first_samples
+    from zerotrain.engine.open import prepare_data
+
+    reading = read_spec(file, overrides)
+    assert reading.spec is not None, "a spec without errors was read"
+    try:
+        settled = settle(reading.spec, surroundings(), world_size=given.world_size)
+        prepared = prepare_data(settled, lambda line: print(line, file=sys.stderr, flush=True))
+        marks = COLORS if sys.stdout.isatty() else BRACKETS
+        samples = list(first_samples(prepared, settled.spec.seed, _SAMPLES, marks))
+    except ZerotrainError as refused:
+        return [placed(finding, reading.tree) for finding in refused.findings], ""
+    shown = "".join(f"\nsample {number} of training:\n{text}\n" for number, text in enumerate(samples, start=1))
+    return [], f"{file}: {counts(prepared)}\n{shown}"
 
 
 def looked_at(

@@ -19,6 +19,7 @@ from zerotrain.spec.data import PretrainedTokenizer
 from zerotrain.spec.load import UnreadSection
 from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
 from zerotrain.spec.run import EarlyStoppingSpec, KeepBestSpec, RunSpec
+from zerotrain.spec.sources import FOLDER_SIGNS
 from zerotrain.units import Duration
 
 _SMALLEST_BUCKET = 2_000_000
@@ -280,8 +281,10 @@ class _Settling:
         )
 
     def _source(self, source: Any) -> Any:
-        path = getattr(source, "path", None)
-        return source if path is None else source.model_copy(update={"path": str(self.around.path(path))})
+        names = {"path": getattr(source, "path", None), "id": getattr(source, "id", None)}
+        local = {key: name for key, name in names.items() if name and (key == "path" or name.startswith(FOLDER_SIGNS))}
+        folders = {key: str(self.around.path(name)) for key, name in local.items()}
+        return source.model_copy(update=folders)
 
 
 _SECTIONS: Mapping[str, Callable[[_Settling], Any]] = {

@@ -14,13 +14,16 @@ from zerotrain.data.sources.record import Fault, Record, unreadable
 from zerotrain.data.sources.table import SOURCES
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import DataError
-from zerotrain.spec.data import SourceSpec
+from zerotrain.spec.sources import SourceSpec
 
 Example = Mapping[str, Any]
 """What a sample is made of: values that JSON can hold, or bytes."""
 
 EMPTY = "ZT607"
 """The fault that never stops a run: a file without text."""
+
+_UNKNOWN_COLUMN, _MISSING_COLUMN = "ZT632", "ZT613"
+"""A column that no record has is told once, not for every record."""
 
 _NAMED = 3
 
@@ -45,9 +48,8 @@ class _Digest:
         self.examples = 0
         self.bytes = 0
 
-    def add(self, example: Example) -> None:
+    def add(self, content: bytes) -> None:
         """Counts one more example."""
-        content = _content(example)
         self._hash.update(len(content).to_bytes(8, "big") + content)
         self.examples += 1
         self.bytes += len(content)
@@ -98,6 +100,12 @@ class Corpus:
     bytes: int
     skipped: Mapping[str, int] = field(default_factory=dict[str, int])
     """Records that are of no use, by code."""
+    max_tokens: int | None = None
+    """Tokens after which no further record is taken."""
+    first: int = 0
+    """Position in the spec of the first source."""
+    parts: Sequence[Corpus] = ()
+    """Each source by itself."""
 
     def examples(self) -> Iterator[Example]:
         """Yields what every record of use holds, in the order of the sources.
@@ -106,11 +114,11 @@ class Corpus:
         """
         problems: list[Diagnostic] = []
         digest = _Digest()
-        for position, source in enumerate(self.sources):
+        for position, source in enumerate(self.sources, start=self.first):
             for record in _records(source, f"{self.key}[{position}]", problems):
                 example = _read(self.reader, record)
                 if not isinstance(example, Fault):
-                    digest.add(example)
+                    digest.add(_content(example))
                     yield example
         if digest.value() != self.digest:
             raise DataError(*(problems or [self._changed()]))
@@ -132,25 +140,45 @@ def scan(
     Appends a finding to `problems` for everything that cannot be read, every source that has nothing, and, unless
     `skip` is set, every kind of record that is of no use. What is skipped is said.
     """
-    digest, skipped = _Digest(), Counter[str]()
+    digest, parts = _Digest(), list[Corpus]()
     for position, source in enumerate(sources):
-        place = f"{key}[{position}]"
-        found_before, examples_before, faults = len(problems), digest.examples, _Faults()
+        place, found_before = f"{key}[{position}]", len(problems)
+        own, faults = _Digest(), _Faults()
         for record in _records(source, place, problems):
             example = _read(reader, record)
             if isinstance(example, Fault):
                 faults.add(record, example)
             else:
-                digest.add(example)
-        is_empty = digest.examples == examples_before
-        problems += _refused(faults, place, skip=skip and not is_empty)
-        for code in faults.counts:
-            if code == EMPTY or skip:
-                say(f"warning {code} {faults.name(code)}: {faults.message(code, place, 'skipped')}")
-        skipped.update(faults.counts)
-        if is_empty and len(problems) == found_before:
-            problems.append(_empty(source, place, faults.counts[EMPTY]))
-    return Corpus(sources, key, reader, digest.value(), digest.examples, digest.bytes, dict(skipped))
+                content = _content(example)
+                digest.add(content)
+                own.add(content)
+        if any(finding.code == _UNKNOWN_COLUMN for finding in problems[found_before:]):
+            faults.counts.pop(_MISSING_COLUMN, None)
+        _tell(source, place, faults, problems, say, skip=skip, is_empty=not own.examples, found_before=found_before)
+        counted = (own.value(), own.examples, own.bytes, dict(faults.counts), source.max_tokens)
+        parts.append(Corpus([source], key, reader, *counted, first=position))
+    skipped = sum((Counter(part.skipped) for part in parts), Counter[str]())
+    return Corpus(sources, key, reader, digest.value(), digest.examples, digest.bytes, dict(skipped), parts=parts)
+
+
+def _tell(
+    source: SourceSpec,
+    place: str,
+    faults: _Faults,
+    problems: list[Diagnostic],
+    say: Say,
+    *,
+    skip: bool,
+    is_empty: bool,
+    found_before: int,
+) -> None:
+    """Appends what is wrong with a source, and says what is skipped of it."""
+    problems += _refused(faults, place, skip=skip and not is_empty)
+    for code in faults.counts:
+        if code == EMPTY or skip:
+            say(f"warning {code} {faults.name(code)}: {faults.message(code, place, 'skipped')}")
+    if is_empty and len(problems) == found_before:
+        problems.append(_empty(source, place, faults.counts[EMPTY]))
 
 
 def _refused(faults: _Faults, key: str, *, skip: bool) -> list[Diagnostic]:
@@ -193,6 +221,7 @@ def _empty(source: SourceSpec, key: str, empty: int) -> Diagnostic:
     if empty:
         fact = f"`{key}` has only empty documents ({empty:,})"
         return error("ZT603", "empty-data", fact, help="name files with text in them", key=key)
-    fact = f"`{key}` has no document in its split `{source.split}`"
-    way_out = "a split takes about one document in twenty for validation; use more files, or `split: all`"
+    field = "part" if hasattr(source, "part") else "split"
+    fact = f"`{key}` has no document in its {field} `{getattr(source, field)}`"
+    way_out = f"validation takes about one document in twenty; use more of them, or `{field}: all`"
     return error("ZT603", "empty-data", fact, help=way_out, key=key)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from zerotrain.data.batch import Batch
 from zerotrain.data.order import sample_indices
 from zerotrain.data.stores.base import Counts, Samples
+from zerotrain.data.stores.mixture import MixtureStore
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Loader:
 
     def _indices(self, first: int) -> npt.NDArray[np.int64]:
         count, samples = self._global_batch_size, len(self._store)
+        if self._shuffle and isinstance(self._store, MixtureStore):
+            return self._store.indices(seed=self._seed, start=first, count=count)
         if self._shuffle:
             return sample_indices(seed=self._seed, num_samples=samples, start=first, count=count)
         return np.arange(first, first + count, dtype=np.int64) % samples

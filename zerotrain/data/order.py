@@ -8,22 +8,27 @@ from math import isqrt
 import numpy as np
 import numpy.typing as npt
 
+Int64s = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 _ROUNDS = 16
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def sample_indices(*, seed: int, num_samples: int, start: int, count: int) -> npt.NDArray[np.int64]:
-    """Returns the indices of `count` samples from the consumed sample `start` on: int64 [count].
+def sample_indices(*, seed: int | str, num_samples: int, start: int, count: int) -> Int64s:
+    """Returns the indices of `count` samples from the consumed sample `start` on: int64 [count]."""
+    return indices_of(np.arange(start, start + count), seed=seed, num_samples=num_samples)
+
+
+def indices_of(consumed: Int64s, *, seed: int | str, num_samples: int) -> Int64s:
+    """Returns the indices of the consumed samples with these numbers: int64, of the same shape.
 
     Consumed sample k is element k % num_samples of a pseudo-random permutation of range(num_samples), another one for
-    every epoch k // num_samples. Nothing is stored or skipped over: time and memory go with `count` alone. The
+    every epoch k // num_samples. Nothing is stored or skipped over: time and memory go with `consumed` alone. The
     permutation is a Feistel network on pairs (a, b) with a x b just above num_samples (Black and Rogaway, "Ciphers
     with arbitrary finite domains", CT-RSA 2002); what falls outside walks on along its cycle until it is inside.
     """
-    consumed = np.arange(start, start + count, dtype=np.uint64)
-    epochs, elements = np.divmod(consumed, np.uint64(num_samples))
+    epochs, elements = np.divmod(consumed.astype(np.uint64), np.uint64(num_samples))
     keys = _mixed(epochs * _GOLDEN + np.uint64(_seed_word(seed)))
     return _permuted(elements, keys, num_samples).astype(np.int64)
 
@@ -54,5 +59,5 @@ def _mixed(words: Words) -> Words:
     return words ^ (words >> np.uint64(31))
 
 
-def _seed_word(seed: int) -> int:
+def _seed_word(seed: int | str) -> int:
     return int.from_bytes(blake2b(str(seed).encode(), digest_size=8).digest(), "big")

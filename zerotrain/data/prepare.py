@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zerotrain.compile.facts import DataFacts
@@ -13,6 +13,7 @@ from zerotrain.data.corpus import Corpus, scan
 from zerotrain.data.forms.base import Form, Preparation
 from zerotrain.data.forms.table import FORMS
 from zerotrain.data.pretrained import Pretrained, find_pretrained
+from zerotrain.data.stores.mixture import mixture_layer
 from zerotrain.data.tokenizer import OWN_TOKENIZERS, Own, TokenizerFacts, pretrained_layer
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.errors import DataError
@@ -63,7 +64,9 @@ def prepare(
     told = _Told(say)
     own = Own(SPECIAL_TOKENS.get(task.type, ()), max_positions)
     tokenizer = _tokenizer(root, data, corpora[0], pretrained, own, told)
-    layers = [form.layer(Preparation(root, data, corpus, tokenizer, told)) for corpus in corpora if corpus.documents]
+    layers = [
+        _samples(Preparation(root, data, corpus, tokenizer, told), form) for corpus in corpora if corpus.documents
+    ]
     prepared = _prepared(layers, tokenizer, form, corpora)
     if not told.anything:
         say(f"reusing prepared data {prepared.facts.fingerprint[:12]}")
@@ -75,6 +78,18 @@ def _scan(data: DataSpec, form: Form, problems: list[Diagnostic], say: Say) -> l
     train = scan(data.train, "data.train", form, problems, say, skip=skip)
     form.settle()
     return [train, scan(data.validation, "data.validation", form, problems, say, skip=skip)]
+
+
+def _samples(preparation: Preparation, form: Form) -> Layer:
+    """Returns the samples of all sources together, or of each by itself where a share or a budget is set."""
+    corpus = preparation.corpus
+    weights = [source.weight for source in corpus.sources]
+    is_weighted = len(weights) > 1 and any(weight is not None for weight in weights)
+    if not is_weighted and all(source.max_tokens is None for source in corpus.sources):
+        return form.layer(preparation)
+    parts = [form.layer(replace(preparation, corpus=part)) for part in corpus.parts]
+    shares = [1.0 if weight is None else weight for weight in weights] if is_weighted else None
+    return mixture_layer(preparation.root, parts, shares, preparation.say) if len(parts) > 1 else parts[0]
 
 
 class _Told:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zerotrain.compile.emit import compile_spec
 from zerotrain.compile.model import settle
+from zerotrain.compile.resolve import Resolved
 from zerotrain.data.prepare import PreparedData, prepare
 from zerotrain.diagnostic import error
 from zerotrain.errors import RunError
@@ -28,7 +29,7 @@ def prepare_run(path: Path, overrides: Sequence[str], world_size: int | None, sa
     around, spec = surroundings(), load_spec(path, overrides)
     first = settle(spec, around, world_size=world_size)
     compile_spec(first)
-    prepared = _prepare(first.spec, first.shape.max_positions if first.shape else None, say)
+    prepared = prepare_data(first, say)
     resolved = settle(spec, around, world_size=world_size, facts=prepared.facts)
     return NewRun(
         spec_text=path.read_text(encoding="utf-8-sig"),
@@ -40,6 +41,11 @@ def prepare_run(path: Path, overrides: Sequence[str], world_size: int | None, sa
         versions=versions(),
         git=git_state(around.directory),
     )
+
+
+def prepare_data(settled: Resolved, say: Say) -> PreparedData:
+    """Returns the prepared data of a spec that is settled as far as can be without it; raises DataError."""
+    return _prepare(settled.spec, settled.shape.max_positions if settled.shape else None, say)
 
 
 def find_data(record: RunRecord, spec: RunSpec, say: Say) -> dict[str, str | None]:

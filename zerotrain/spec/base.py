@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from zerotrain.units import Duration
+from zerotrain.units import Duration, parse_count
 
 Auto = Literal["auto"]
 Int = Annotated[int, Field(strict=True)]
@@ -58,6 +58,16 @@ def _regular_expression(pattern: str) -> str:
 
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 """A regular expression, searched anywhere in a parameter's name."""
+
+
+def _read_count(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise PydanticCustomError("count_type", "not a count")
+    return parse_count(value)
+
+
+Count = Annotated[int, BeforeValidator(_read_count), Field(gt=0)]
+"""A whole number that may be written with a magnitude: `10M`."""
 
 RawKeys = dict[str, Annotated[Any, GetPydanticSchema(lambda _, handler: handler(JsonValue))]]
 """Keys of someone else's, with any values that JSON can hold."""

@@ -7,49 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from zerotrain.spec.base import Auto, PositiveInt, Spec
-
-Columns = dict[str, str]
-
-
-class PythonStdlibSource(Spec):
-    """The source code of the interpreter's own standard library, without its tests: real text on every machine."""
-
-    type: Literal["python_stdlib"]
-    split: Literal["train", "validation", "all"] = "train"
-    """One file in twenty, chosen by the hash of its path, is `validation`; the rest is `train`."""
-    max_documents: PositiveInt | None = None
-    """Read only this many files, in the order of their paths' hashes."""
-
-
-class JsonlSource(Spec):
-    """Lines of JSON, one record each."""
-
-    type: Literal["jsonl"]
-    path: str
-    """A file, or a pattern such as `reviews/*.jsonl`; relative to the directory the command runs in."""
-    columns: Columns = {}
-    """Columns of the file by what the task calls them: `{text: review, label: stars}`."""
-    split: Literal["train", "validation", "all"] = "all"
-    """One record in twenty, chosen by the hash of its content, is `validation`, the rest is `train`; `all` reads every
-    record."""
-    max_documents: PositiveInt | None = None
-    """Read only this many records."""
-
-
-class TextSource(Spec):
-    """Plain UTF-8 text files, one document each."""
-
-    type: Literal["text"]
-    path: str
-    """A file, or a pattern such as `corpus/**/*.txt`; relative to the directory the command runs in."""
-    split: Literal["train", "validation", "all"] = "all"
-    """As for `python_stdlib`, by the hash of the file's content, so of few files one split may be empty; `all` reads
-    every file."""
-    max_documents: PositiveInt | None = None
-    """Read only this many files."""
-
-
-SourceSpec = Annotated[PythonStdlibSource | TextSource | JsonlSource, Field(discriminator="type")]
+from zerotrain.spec.sources import SourceSpec
 
 
 class BpeTokenizer(Spec):

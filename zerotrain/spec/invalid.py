@@ -36,6 +36,7 @@ _EXPECTED = {
     "literal_error": "{expected}",
     "too_few_items": "a list with more items",
     "finite_number": "a finite number",
+    "count_type": "a whole number such as `300` or `10M`",
     "length_type": "a length such as `200 steps`",
 }
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, launch, optimizer, parallel, precision, reading, runs, watching, zero
+from zerotrain.check.rules import (
+    batch,
+    data,
+    launch,
+    optimizer,
+    parallel,
+    precision,
+    reading,
+    runs,
+    sources,
+    watching,
+    zero,
+)
 
 TABLES: tuple[tuple[Rule, ...], ...] = (
     reading.RULES,
@@ -13,6 +25,7 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     zero.RULES,
     parallel.RULES,
     data.RULES,
+    sources.RULES,
     runs.RULES,
     watching.RULES,
     launch.RULES,

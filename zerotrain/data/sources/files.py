@@ -1,11 +1,14 @@
-"""The files a path or a pattern names."""
+"""The files a path or a pattern names, and the lines in them."""
 
 from __future__ import annotations
 
 import glob
+import gzip
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
-from zerotrain.data.sources.record import unreadable
+from zerotrain.data.sources.record import not_utf8, unreadable
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import reason_of
 from zerotrain.spec.suggest import nearest
@@ -19,6 +22,36 @@ def files_of(pattern: str, key: str, problems: list[Diagnostic]) -> list[Path]:
         reason = reason_of(failure)
         problems.append(unreadable(pattern, reason, key, "make the path readable, or name another"))
         return []
+
+
+def folder_of(name: str, key: str, problems: list[Diagnostic]) -> Path | None:
+    """Returns the folder; appends a finding (ZT601, ZT604) and gives None when there is none."""
+    try:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return path
+        problems.append(_no_folder(path, key) if path.exists() else _missing(path, key))
+    except (OSError, RuntimeError) as failure:  # RuntimeError: `~name` of a user that does not exist
+        problems.append(unreadable(name, reason_of(failure), key, "make the folder readable, or name another"))
+    return None
+
+
+def lines_of(path: Path, key: str, problems: list[Diagnostic]) -> Iterator[str]:
+    """Yields the lines of a UTF-8 file with their ends, one at a time; a file that ends in `.gz` is unpacked.
+
+    A byte order mark is removed. Appends a finding (ZT602, ZT604) and ends where the file cannot be read any further.
+    """
+    offset, number = 0, 1
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                text = line.decode("utf-8")
+                yield text.removeprefix("\ufeff") if number == 1 else text
+                offset += len(line)
+    except UnicodeDecodeError as wrong:
+        problems.append(not_utf8(str(path), wrong.object[wrong.start], offset + wrong.start, number, key))
+    except (OSError, EOFError, zlib.error) as failure:
+        problems.append(unreadable(str(path), reason_of(failure), key, "make the file readable, or leave it out"))
 
 
 def _matches(path: Path, key: str, problems: list[Diagnostic]) -> list[Path]:
@@ -39,6 +72,10 @@ def _no_file(path: Path, key: str) -> Diagnostic:
     if path.is_dir():
         return unreadable(str(path), "it is a directory", key, f"name its files: `{path / '**' / '*.txt'}`")
     return unreadable(str(path), "it is not a regular file", key, "copy the data to a regular file first")
+
+
+def _no_folder(path: Path, key: str) -> Diagnostic:
+    return unreadable(str(path), "it is not a folder", key, f"name the folder it is in: `{path.parent}`")
 
 
 def _missing(path: Path, key: str) -> Diagnostic:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,28 +44,19 @@ def read_text(path: Path, name: str, key: str, problems: list[Diagnostic]) -> st
 
     Appends a finding (ZT602, ZT604) to `problems` and gives None when the file cannot be read as UTF-8.
     """
-    content = _read_bytes(path, name, key, problems)
+    content = read_bytes(path, name, key, problems)
     if content is None:
         return None
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as wrong:
-        problems.append(_not_utf8(name, content, wrong.start, key))
+        line = content.count(b"\n", 0, wrong.start) + 1
+        problems.append(not_utf8(name, content[wrong.start], wrong.start, line, key))
         return None
 
 
-def in_split(identity: bytes, split: str) -> bool:
-    """Tells whether the record with this identity belongs to the split: a pure function of both."""
-    number = int.from_bytes(blake2b(identity, digest_size=8).digest(), "big")
-    return split == "all" or (number % VALIDATION_EVERY == 0) == (split == "validation")
-
-
-def unreadable(name: str, reason: str, key: str, help: str) -> Diagnostic:
-    """Returns the finding for a file that is there but cannot be read."""
-    return error("ZT604", "unreadable-data", f"`{name}` cannot be read: {reason}", help=help, key=key)
-
-
-def _read_bytes(path: Path, name: str, key: str, problems: list[Diagnostic]) -> bytes | None:
+def read_bytes(path: Path, name: str, key: str, problems: list[Diagnostic]) -> bytes | None:
+    """Returns the content of a file; appends a finding (ZT604) and gives None when it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as failure:
@@ -72,12 +65,35 @@ def _read_bytes(path: Path, name: str, key: str, problems: list[Diagnostic]) -> 
         return None
 
 
-def _not_utf8(name: str, content: bytes, offset: int, key: str) -> Diagnostic:
-    line = content.count(b"\n", 0, offset) + 1
+def chosen(records: Iterable[Record], split: str, limit: int | None) -> Iterator[Record]:
+    """Yields the first records of a split, which goes by content; those that could not be read are in every split."""
+    return islice((r for r in records if split == "all" or r.fault or in_split(_content(r), split)), limit)
+
+
+def in_split(identity: bytes, split: str) -> bool:
+    """Tells whether the record with this identity belongs to the split: a pure function of both."""
+    number = int.from_bytes(blake2b(identity, digest_size=8).digest(), "big")
+    return split == "all" or (number % VALIDATION_EVERY == 0) == (split == "validation")
+
+
+def _content(record: Record) -> bytes:
+    def plain(value: Any) -> str:
+        return blake2b(value).hexdigest() if isinstance(value, bytes) else str(value)
+
+    return json.dumps(record.fields, sort_keys=True, default=plain).encode()
+
+
+def unreadable(name: str, reason: str, key: str, help: str) -> Diagnostic:
+    """Returns the finding for a file that is there but cannot be read."""
+    return error("ZT604", "unreadable-data", f"`{name}` cannot be read: {reason}", help=help, key=key)
+
+
+def not_utf8(name: str, byte: int, offset: int, line: int, key: str) -> Diagnostic:
+    """Returns the finding for a byte that begins no character."""
     return error(
         "ZT602",
         "not-utf8",
-        f"`{name}` is not UTF-8: byte 0x{content[offset]:02x} at offset {offset}, line {line}",
+        f"`{name}` is not UTF-8: byte 0x{byte:02x} at offset {offset}, line {line}",
         help="convert the file to UTF-8 (`iconv -f latin1 -t utf-8` if it is Latin-1), or leave it out",
         key=key,
     )

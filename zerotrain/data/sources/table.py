@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from zerotrain.data.sources.jsonl import jsonl
+from zerotrain.data.sources.arrow import arrow, hub, parquet
+from zerotrain.data.sources.csv import csv
+from zerotrain.data.sources.images import images, sklearn_digits
+from zerotrain.data.sources.json import json_list, jsonl
 from zerotrain.data.sources.python_stdlib import python_stdlib
 from zerotrain.data.sources.record import Record
 from zerotrain.data.sources.text import text
@@ -22,4 +25,11 @@ SOURCES: Mapping[str, Source] = {
     "python_stdlib": python_stdlib,
     "text": text,
     "jsonl": jsonl,
+    "json": json_list,
+    "csv": csv,
+    "parquet": parquet,
+    "arrow": arrow,
+    "hub": hub,
+    "images": images,
+    "sklearn_digits": sklearn_digits,
 }

@@ -32,11 +32,6 @@ class Counts:
 class Samples(Protocol):
     """Prepared samples of any kind, read by index."""
 
-    @classmethod
-    def open(cls, path: Path) -> Self:
-        """Returns the samples in a directory of the cache; DataError (ZT608) when it is damaged."""
-        ...
-
     def __len__(self) -> int: ...
 
     def batch(self, indices: Int64s, draws: Int64s, rows: int) -> Arrays:
@@ -49,4 +44,13 @@ class Samples(Protocol):
 
     def counts(self, indices: Int64s, draws: Int64s) -> Counts:
         """Returns what is in the samples: a look-up where it can be."""
+        ...
+
+
+class Store(Samples, Protocol):
+    """Prepared samples in a directory of their own."""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Returns the samples in a directory of the cache; DataError (ZT608) when it is damaged."""
         ...

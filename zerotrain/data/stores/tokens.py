@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ def tokens_layer(root: Path, corpus: Corpus, tokenizer: Layer, say: Say) -> Laye
     """Returns the tokens of the corpus: `tokens.bin` (uint16 or uint32) and `documents.npy`.
 
     Document i is at `documents[i] : documents[i + 1]` of the tokens, its end-of-text token included; a document that
-    has no tokens is left out.
+    has no tokens is left out. The document that reaches the corpus's `max_tokens` is the last.
     """
     facts = TokenizerFacts(**tokenizer.facts)
 
@@ -41,7 +42,9 @@ def tokens_layer(root: Path, corpus: Corpus, tokenizer: Layer, say: Say) -> Laye
         say(f"tokenizing {corpus.documents:,} {'document' if corpus.documents == 1 else 'documents'}")
         return _write(folder, corpus, Encoder(tokenizer.path), facts)
 
-    key = {"text": corpus.digest, "tokenizer": facts.fingerprint}
+    key: dict[str, Any] = {"text": corpus.digest, "tokenizer": facts.fingerprint}
+    if corpus.max_tokens is not None:
+        key["max_tokens"] = corpus.max_tokens
     return obtain(root, TOKENS_KIND, key, build, say)
 
 
@@ -64,6 +67,8 @@ def _write(folder: Path, corpus: Corpus, encoder: Encoder, facts: TokenizerFacts
                 file.write(end)
                 position += 1
                 offsets.append(position)
+                if corpus.max_tokens is not None and position >= corpus.max_tokens:
+                    break
     np.save(folder / DOCUMENTS_FILE, np.frombuffer(offsets, dtype=np.int64))
     return {"dtype": dtype.name, "tokens": position, "documents": len(offsets) - 1}
 
