@@ -12,13 +12,14 @@ from deepspeed import DeepSpeedEngine
 from zerotrain.arch.flops import forward_backward_flops_per_token
 from zerotrain.checkpoint.save import Position, Saver
 from zerotrain.compile.model import settle
+from zerotrain.data.batch import Batch
 from zerotrain.data.loader import Loader
 from zerotrain.data.stores.table import open_samples
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.engine.device import device_of
 from zerotrain.engine.evaluate import evaluate
 from zerotrain.engine.hooks import Evaluate, LogUpdates, Save
-from zerotrain.engine.isolation import refuse_leaks
+from zerotrain.engine.isolation import refuse_entangled, refuse_leaks
 from zerotrain.engine.loop import Hook, Training
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine
@@ -33,6 +34,7 @@ from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.run import RunSpec
 from zerotrain.tasks.base import Task, TaskContext
+from zerotrain.tasks.masked_lm import MaskedLm
 from zerotrain.tasks.pretrain import Pretrain
 from zerotrain.tasks.table import TASKS
 from zerotrain.units import Duration
@@ -60,6 +62,8 @@ def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) ->
     task = TASKS[spec.task.type](TaskContext(spec.task, parts.record.data.labels))
     if isinstance(task, Pretrain) and spec.data.packing == "isolated":
         _refuse_leaks(parts, ready.engine, task)
+    if isinstance(task, MaskedLm) and spec.data.packing == "isolated":
+        _refuse_entangled(parts, ready.engine, task)
     hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps)]
     if parts.stores["validation"] is not None:
         measuring = Evaluate(
@@ -82,6 +86,12 @@ def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) ->
 def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: Pretrain) -> None:
     engine.eval()
     refuse_leaks(partial(task.logits, engine), parts.record.data.vocab_size, device_of(engine))
+    engine.train()
+
+
+def _refuse_entangled(parts: Parts, engine: DeepSpeedEngine, task: MaskedLm) -> None:
+    engine.eval()
+    refuse_entangled(lambda arrays: task.logits(engine, Batch(arrays)), parts.record.data.vocab_size, device_of(engine))
     engine.train()
 
 
