@@ -10,7 +10,7 @@ from zerotrain.data.corpus import Corpus, scan
 from zerotrain.data.forms.text import TextForm
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.errors import DataError
-from zerotrain.spec.data import SourceSpec, TextSource
+from zerotrain.spec.sources import SourceSpec, TextSource
 from zerotrain.spec.task import PretrainTask
 
 TEXT = TextForm(PretrainTask())

@@ -18,7 +18,8 @@ from zerotrain.data.cache import Layer
 from zerotrain.data.corpus import scan
 from zerotrain.data.forms.text import TextForm
 from zerotrain.data.tokenizer import END_OF_TEXT, OWN_TOKENIZERS, Encoder, Own, TokenizerFacts, pieces
-from zerotrain.spec.data import BpeTokenizer, BytesTokenizer, PythonStdlibSource
+from zerotrain.spec.data import BpeTokenizer, BytesTokenizer
+from zerotrain.spec.sources import PythonStdlibSource
 from zerotrain.spec.task import PretrainTask
 
 SOURCES = [PythonStdlibSource(type="python_stdlib", max_documents=40)]
@@ -39,7 +40,8 @@ from pathlib import Path
 from zerotrain.data.corpus import scan
 from zerotrain.data.forms.text import TextForm
 from zerotrain.data.tokenizer import OWN_TOKENIZERS, Own
-from zerotrain.spec.data import BpeTokenizer, PythonStdlibSource
+from zerotrain.spec.data import BpeTokenizer
+from zerotrain.spec.sources import PythonStdlibSource
 from zerotrain.spec.task import PretrainTask
 
 TEXT = TextForm(PretrainTask())

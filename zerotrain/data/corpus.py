@@ -14,7 +14,7 @@ from zerotrain.data.sources.record import Fault, Record, unreadable
 from zerotrain.data.sources.table import SOURCES
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import DataError
-from zerotrain.spec.data import SourceSpec
+from zerotrain.spec.sources import SourceSpec
 
 Example = Mapping[str, Any]
 """What a sample is made of: values that JSON can hold, or bytes."""

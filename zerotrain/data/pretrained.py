@@ -53,7 +53,7 @@ class Pretrained:
 def find_pretrained(spec: PretrainedTokenizer, pretrained_model: str | None) -> Pretrained:
     """Returns the tokenizer in the folder or hub id of the spec, or else beside the pretrained model.
 
-    Raises DataError (ZT606) when there is none, or it cannot be read, or it has no end-of-text token; the one behind a text is one, too.
+    Raises DataError (ZT606) when there is none, or it cannot be read, or nothing in it ends a text.
     """
     path = spec.path or pretrained_model
     if path is None:

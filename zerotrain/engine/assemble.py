@@ -27,6 +27,7 @@ from zerotrain.engine.state import TrainState
 from zerotrain.errors import CheckpointError
 from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import surroundings
+from zerotrain.modeling.batch_norm import average_statistics
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
@@ -118,6 +119,7 @@ def _saving(parts: Parts, ready: ReadyEngine) -> Callable[[TrainState], None]:
     saver = Saver(parts.run, ready.engine, spec.checkpoint.keep_last, spec.precision.dtype, record.convergence_hash)
 
     def save(state: TrainState) -> None:
+        average_statistics(ready.engine.module)
         unsaved = saver.save(Position(state.step, state.samples, state.tokens))
         if unsaved is not None and state.step == record.steps:
             raise CheckpointError(_as_error(unsaved))

@@ -7,6 +7,7 @@ from deepspeed import DeepSpeedEngine
 
 from zerotrain.data.loader import Loader
 from zerotrain.engine.device import device_of
+from zerotrain.modeling.batch_norm import average_statistics
 from zerotrain.tasks.base import Task
 
 
@@ -17,6 +18,7 @@ def evaluate(engine: DeepSpeedEngine, task: Task, loader: Loader, max_samples: i
     never waits for a rank that has no samples left.
     """
     device = device_of(engine)
+    average_statistics(engine.module)
     engine.eval()
     with torch.no_grad():
         meter = task.meter(engine, device)

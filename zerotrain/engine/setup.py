@@ -21,6 +21,7 @@ from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
 from zerotrain.hardware.probe import cpu_count
+from zerotrain.modeling.batch_norm import even_out
 from zerotrain.modeling.groups import for_optimizer, freeze, trained_groups
 from zerotrain.modeling.load import load_model
 from zerotrain.modeling.recompute import enable_recompute
@@ -73,4 +74,11 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     refuse_differences(engine, recorder, groups)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
+    _even_out(engine, spec)
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))
+
+
+def _even_out(engine: DeepSpeedEngine, spec: RunSpec) -> None:
+    count = spec.batch.gradient_accumulation_steps
+    assert isinstance(count, int), "a run is made of what is settled"
+    even_out(engine.module, count, lambda: engine.micro_steps % count + 1)

@@ -6,50 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zerotrain.spec.base import Auto, PositiveInt, Spec
-
-Columns = dict[str, str]
-
-
-class PythonStdlibSource(Spec):
-    """The source code of the interpreter's own standard library, without its tests: real text on every machine."""
-
-    type: Literal["python_stdlib"]
-    split: Literal["train", "validation", "all"] = "train"
-    """One file in twenty, chosen by the hash of its path, is `validation`; the rest is `train`."""
-    max_documents: PositiveInt | None = None
-    """Read only this many files, in the order of their paths' hashes."""
-
-
-class JsonlSource(Spec):
-    """Lines of JSON, one record each."""
-
-    type: Literal["jsonl"]
-    path: str
-    """A file, or a pattern such as `reviews/*.jsonl`; relative to the directory the command runs in."""
-    columns: Columns = {}
-    """Columns of the file by what the task calls them: `{text: review, label: stars}`."""
-    split: Literal["train", "validation", "all"] = "all"
-    """One record in twenty, chosen by the hash of its content, is `validation`, the rest is `train`; `all` reads every
-    record."""
-    max_documents: PositiveInt | None = None
-    """Read only this many records."""
-
-
-class TextSource(Spec):
-    """Plain UTF-8 text files, one document each."""
-
-    type: Literal["text"]
-    path: str
-    """A file, or a pattern such as `corpus/**/*.txt`; relative to the directory the command runs in."""
-    split: Literal["train", "validation", "all"] = "all"
-    """As for `python_stdlib`, by the hash of the file's content, so of few files one split may be empty; `all` reads
-    every file."""
-    max_documents: PositiveInt | None = None
-    """Read only this many files."""
-
-
-SourceSpec = Annotated[PythonStdlibSource | TextSource | JsonlSource, Field(discriminator="type")]
+from zerotrain.spec.base import Auto, Bool, PositiveFloat, PositiveInt, Spec
+from zerotrain.spec.sources import SourceSpec
 
 
 class BpeTokenizer(Spec):
@@ -78,6 +36,28 @@ class PretrainedTokenizer(Spec):
 
 TokenizerSpec = Annotated[BpeTokenizer | BytesTokenizer | PretrainedTokenizer, Field(discriminator="type")]
 
+
+
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class ImageSpec(Spec):
+    """How images become samples of one size."""
+
+    size: PositiveInt
+    """Height and width in pixels, to which every image is stretched."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for colour."""
+    mean: Annotated[list[Finite], Field(min_length=1)] = [0.5]
+    """What is taken off pixel values between 0 and 1: one number, or one for each channel."""
+    std: Annotated[list[PositiveFloat], Field(min_length=1)] = [0.5]
+    """What they are divided by then: one number, or one for each channel."""
+    random_flip: Bool = False
+    """Mirror left and right every other training image, at random; not for digits and letters."""
+    random_crop: PositiveInt | None = None
+    """Pad training images by so many pixels and cut a window of `size` out, at random; `null`: never."""
+
+
 Packing = Literal["isolated", "concat", "none"]
 
 
@@ -92,6 +72,8 @@ class DataSpec(Spec):
     """How text becomes tokens; images have none."""
     seq_len: PositiveInt | None = None
     """Tokens per sample; longer records are cut. Images have none."""
+    image: ImageSpec | None = None
+    """How images become samples; text has none."""
     packing: Packing = "isolated"
     """`isolated`: documents share a sample but do not see each other; `concat`: one stream of text cut every `seq_len`
     tokens; `none`: one document per sample, padded."""

@@ -73,7 +73,7 @@ def block_mask(model: PreTrainedModel, segment_ids: torch.Tensor) -> torch.Tenso
 
     SDPA takes truth values, in every dtype; eager attention adds the mask to its scores.
     """
-    same = (segment_ids[:, None, :, None] == segment_ids[:, None, None, :])
+    same = segment_ids[:, None, :, None] == segment_ids[:, None, None, :]
     if model.config._attn_implementation != "eager":
         return same
     dtype = model.dtype

@@ -8,7 +8,7 @@ from pathlib import Path
 from zerotrain.data.sources.python_stdlib import python_stdlib
 from zerotrain.data.sources.record import Record
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.data import PythonStdlibSource
+from zerotrain.spec.sources import PythonStdlibSource
 
 
 def documents(**fields: object) -> list[Record]:

@@ -13,7 +13,7 @@ import pytest
 from zerotrain.data.sources.record import Record
 from zerotrain.data.sources.text import text
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.data import TextSource
+from zerotrain.spec.sources import TextSource
 
 NOBODY = 65534
 

@@ -17,7 +17,8 @@ from zerotrain.data.pretrained import find_pretrained
 from zerotrain.data.stores import tokens as module
 from zerotrain.data.stores.tokens import token_dtype, tokens_layer
 from zerotrain.data.tokenizer import OWN_TOKENIZERS, Own, pretrained_layer
-from zerotrain.spec.data import BytesTokenizer, PretrainedTokenizer, TextSource
+from zerotrain.spec.data import BytesTokenizer, PretrainedTokenizer
+from zerotrain.spec.sources import TextSource
 from zerotrain.spec.task import PretrainTask
 
 TEXT = TextForm(PretrainTask())

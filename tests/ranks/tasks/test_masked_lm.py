@@ -60,7 +60,9 @@ def test_an_export_fills_masks_and_becomes_a_classifier(exported: Any, train: An
     assert AutoModelForMaskedLM.from_pretrained(folder).config.vocab_size == 260
 
     reviews = tmp_path / "reviews.jsonl"
-    reviews.write_text("".join(f'{{"text": "number {n}", "label": "{"odd" if n % 2 else "even"}"}}\n' for n in range(20)))
+    reviews.write_text(
+        "".join(f'{{"text": "number {n}", "label": "{"odd" if n % 2 else "even"}"}}\n' for n in range(20))
+    )
     pretrained = {
         "task": {"type": "sequence_classification"},
         "model": {"pretrained": str(folder)},

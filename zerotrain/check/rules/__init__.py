@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, launch, optimizer, parallel, precision, reading, runs, zero
+from zerotrain.check.rules import (
+    batch,
+    data,
+    images,
+    launch,
+    masking,
+    optimizer,
+    parallel,
+    precision,
+    reading,
+    runs,
+    sources,
+    zero,
+)
 
 TABLES: tuple[tuple[Rule, ...], ...] = (
     reading.RULES,
@@ -13,6 +26,9 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     zero.RULES,
     parallel.RULES,
     data.RULES,
+    sources.RULES,
+    masking.RULES,
+    images.RULES,
     runs.RULES,
     launch.RULES,
 )

@@ -21,6 +21,18 @@ def files_of(pattern: str, key: str, problems: list[Diagnostic]) -> list[Path]:
         return []
 
 
+def folder_of(name: str, key: str, problems: list[Diagnostic]) -> Path | None:
+    """Returns the folder; appends a finding (ZT601, ZT604) and gives None when there is none."""
+    try:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return path
+        problems.append(_no_folder(path, key) if path.exists() else _missing(path, key))
+    except (OSError, RuntimeError) as failure:  # RuntimeError: `~name` of a user that does not exist
+        problems.append(unreadable(name, reason_of(failure), key, "make the folder readable, or name another"))
+    return None
+
+
 def _matches(path: Path, key: str, problems: list[Diagnostic]) -> list[Path]:
     if path.is_file():
         return [path]
@@ -39,6 +51,10 @@ def _no_file(path: Path, key: str) -> Diagnostic:
     if path.is_dir():
         return unreadable(str(path), "it is a directory", key, f"name its files: `{path / '**' / '*.txt'}`")
     return unreadable(str(path), "it is not a regular file", key, "copy the data to a regular file first")
+
+
+def _no_folder(path: Path, key: str) -> Diagnostic:
+    return unreadable(str(path), "it is not a folder", key, f"name the folder it is in: `{path.parent}`")
 
 
 def _missing(path: Path, key: str) -> Diagnostic:

@@ -11,7 +11,7 @@ from typing import Any
 from zerotrain.data.sources.files import files_of
 from zerotrain.data.sources.record import Fault, Record, in_split, read_text
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.data import JsonlSource
+from zerotrain.spec.sources import JsonlSource
 
 
 def jsonl(source: JsonlSource, key: str, problems: list[Diagnostic]) -> Iterator[Record]:

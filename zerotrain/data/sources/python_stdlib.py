@@ -11,7 +11,7 @@ from pathlib import Path
 
 from zerotrain.data.sources.record import Record, in_split, read_text
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.data import PythonStdlibSource
+from zerotrain.spec.sources import PythonStdlibSource
 
 _LEFT_OUT = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 

@@ -42,13 +42,23 @@ def read_text(path: Path, name: str, key: str, problems: list[Diagnostic]) -> st
 
     Appends a finding (ZT602, ZT604) to `problems` and gives None when the file cannot be read as UTF-8.
     """
-    content = _read_bytes(path, name, key, problems)
+    content = read_bytes(path, name, key, problems)
     if content is None:
         return None
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as wrong:
         problems.append(_not_utf8(name, content, wrong.start, key))
+        return None
+
+
+def read_bytes(path: Path, name: str, key: str, problems: list[Diagnostic]) -> bytes | None:
+    """Returns the content of a file; appends a finding (ZT604) and gives None when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as failure:
+        reason = reason_of(failure)
+        problems.append(unreadable(name, reason, key, "make the file readable, or leave it out"))
         return None
 
 
@@ -61,15 +71,6 @@ def in_split(identity: bytes, split: str) -> bool:
 def unreadable(name: str, reason: str, key: str, help: str) -> Diagnostic:
     """Returns the finding for a file that is there but cannot be read."""
     return error("ZT604", "unreadable-data", f"`{name}` cannot be read: {reason}", help=help, key=key)
-
-
-def _read_bytes(path: Path, name: str, key: str, problems: list[Diagnostic]) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError as failure:
-        reason = reason_of(failure)
-        problems.append(unreadable(name, reason, key, "make the file readable, or leave it out"))
-        return None
 
 
 def _not_utf8(name: str, content: bytes, offset: int, key: str) -> Diagnostic:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from zerotrain.data.sources.images import images, sklearn_digits
 from zerotrain.data.sources.jsonl import jsonl
 from zerotrain.data.sources.python_stdlib import python_stdlib
 from zerotrain.data.sources.record import Record
@@ -22,4 +23,6 @@ SOURCES: Mapping[str, Source] = {
     "python_stdlib": python_stdlib,
     "text": text,
     "jsonl": jsonl,
+    "images": images,
+    "sklearn_digits": sklearn_digits,
 }

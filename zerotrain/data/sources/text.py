@@ -9,7 +9,7 @@ from pathlib import Path
 from zerotrain.data.sources.files import files_of
 from zerotrain.data.sources.record import Record, in_split, read_text
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.data import TextSource
+from zerotrain.spec.sources import TextSource
 
 
 def text(source: TextSource, key: str, problems: list[Diagnostic]) -> Iterator[Record]:

@@ -105,9 +105,7 @@ class MaskedStore:
         return np.concatenate(ids), np.concatenate(places), np.concatenate(documents)
 
 
-def masked_layer(
-    root: Path, data: DataSpec, task: MaskedLmTask, tokens: Layer, tokenizer: Layer, say: Say
-) -> Layer:
+def masked_layer(root: Path, data: DataSpec, task: MaskedLmTask, tokens: Layer, tokenizer: Layer, say: Say) -> Layer:
     """Returns the samples that `data.seq_len` and `data.packing` make of these tokens, each piece in its frame.
 
     Raises DataError: ZT672 when the tokenizer lacks a special token, ZT673 when it does not mark words that are to be

@@ -79,9 +79,7 @@ class Masking:
         return places[np.isin(words, order[:enough])]
 
 
-def masking_of(
-    task: MaskedLmTask, vocabulary: Tokenizer, facts: TokenizerFacts
-) -> tuple[dict[str, Any], Flags, Flags]:
+def masking_of(task: MaskedLmTask, vocabulary: Tokenizer, facts: TokenizerFacts) -> tuple[dict[str, Any], Flags, Flags]:
     """Returns the settings of a masking, which tokens are special and which begin a word, by id.
 
     Raises DataError: ZT672 when the tokenizer lacks a special token, ZT673 when it marks no words and they are needed.

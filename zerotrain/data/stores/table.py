@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from zerotrain.data.stores import masked, packed, rows
+from zerotrain.data.stores import images, masked, packed, rows
 from zerotrain.data.stores.base import Samples
+from zerotrain.data.stores.images import ImageStore
 from zerotrain.data.stores.masked import MaskedStore
 from zerotrain.data.stores.packed import SampleStore
 from zerotrain.data.stores.rows import RowStore
@@ -15,6 +16,7 @@ STORES: Mapping[str, type[Samples]] = {
     packed.KIND: SampleStore,
     rows.KIND: RowStore,
     masked.KIND: MaskedStore,
+    images.KIND: ImageStore,
 }
 """Store by the kind of its layer, which is the name of the directory it stands in."""
 
