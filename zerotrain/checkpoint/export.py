@@ -110,7 +110,9 @@ def _write(directory: Path, model: PreTrainedModel, weights: StateDict, dtype: t
     # DeepSpeed's `zero_to_fp32` makes floats of whole numbers too, such as the count of batches that were normalized.
     whole = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
     typed = {
-        name: weight.long() if name in whole else weight.to(dtype) for name, weight in weights.items() if name not in tied
+        name: weight.long() if name in whole else weight.to(dtype)
+        for name, weight in weights.items()
+        if name not in tied
     }
     disable_progress_bar()
     model.save_pretrained(directory, state_dict=typed)

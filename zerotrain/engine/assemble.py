@@ -110,7 +110,7 @@ def _loader(parts: Parts, store: str) -> Loader:
 
 def _measurement(parts: Parts, ready: ReadyEngine, task: Task, store: str) -> Callable[[], dict[str, float]]:
     loader, limit = _loader(parts, store), parts.spec.evaluation.max_samples
-    return lambda: evaluate(ready.engine, task, loader, limit)
+    return lambda: evaluate(ready.engine, task, loader, limit, parts.run.classification_report)
 
 
 def _saving(parts: Parts, ready: ReadyEngine) -> Callable[[TrainState], None]:

@@ -37,7 +37,6 @@ class PretrainedTokenizer(Spec):
 TokenizerSpec = Annotated[BpeTokenizer | BytesTokenizer | PretrainedTokenizer, Field(discriminator="type")]
 
 
-
 Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
