@@ -1,8 +1,8 @@
 """Running statistics of batch normalization that do not depend on how many ranks share a batch.
 
-In training a layer normalizes each micro-batch by its own mean and variance; for evaluation it keeps running ones. Torch
-moves these at every micro-batch of a rank, so that they depend on how many of them a rank has. Here they move once for
-each global batch, by the mean over its micro-batches.
+In training a layer normalizes each micro-batch by its own mean and variance; for evaluation it keeps running ones.
+Torch moves these at every micro-batch of a rank, so that they depend on how many of them a rank has. Here they move
+once for each global batch, by the mean over its micro-batches.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def average_statistics(model: nn.Module) -> None:
         for statistics in (layer.running_mean, layer.running_var):
             assert statistics is not None, "a layer without statistics is left out"
             dist.all_reduce(statistics)
-            statistics /= dist.get_world_size()
+            statistics.div_(dist.get_world_size())
 
 
 def _layers(model: nn.Module) -> Iterator[_BatchNorm]:
