@@ -21,7 +21,7 @@ from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
 from zerotrain.hardware.probe import cpu_count
-from zerotrain.modeling.batch_norm import even_out
+from zerotrain.modeling.batch_norm import even_out, normalize_in_fp32
 from zerotrain.modeling.groups import for_optimizer, freeze, trained_groups
 from zerotrain.modeling.load import load_model
 from zerotrain.modeling.recompute import enable_recompute
@@ -81,4 +81,5 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
 def _even_out(engine: DeepSpeedEngine, spec: RunSpec) -> None:
     count = spec.batch.gradient_accumulation_steps
     assert isinstance(count, int), "a run is made of what is settled"
+    normalize_in_fp32(engine.module)
     even_out(engine.module, count, lambda: engine.micro_steps % count + 1)

@@ -8,9 +8,11 @@ once for each global batch, by the mean over its micro-batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch.distributed as dist
 from torch import nn
+from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -24,6 +26,17 @@ def even_out(model: nn.Module, micro_batches: int, position: Callable[[], int]) 
         momentum = layer.momentum
         if momentum is not None:  # with None a layer keeps a plain mean, in which all weigh the same
             layer.register_forward_pre_hook(_weighing(momentum, micro_batches, position))
+
+
+def normalize_in_fp32(model: nn.Module) -> None:
+    """Lets layers with 16-bit weights normalize in fp32, in which their running statistics are.
+
+    DeepSpeed makes 16 bits of weights and leaves buffers in fp32 (runtime/engine.py, `_cast_module_mixed_precision`);
+    torch refuses the mixture on a CPU, and statistics in 16 bits would hardly move.
+    """
+    for layer in _layers(model):
+        if layer.weight is not None and layer.weight.dtype != torch.float32:
+            layer.forward = partial(_normalized, layer)
 
 
 def average_statistics(model: nn.Module) -> None:
@@ -42,6 +55,24 @@ def _layers(model: nn.Module) -> Iterator[_BatchNorm]:
     for module in model.modules():
         if isinstance(module, _BatchNorm) and module.running_mean is not None:
             yield module
+
+
+def _normalized(layer: _BatchNorm, inputs: torch.Tensor) -> torch.Tensor:
+    """Returns what torch's own forward does, with the weights raised to fp32."""
+    assert layer.num_batches_tracked is not None, "a layer without statistics is left out"
+    if layer.training:
+        layer.num_batches_tracked.add_(1)
+    momentum = 1 / max(1, int(layer.num_batches_tracked)) if layer.momentum is None else layer.momentum
+    return functional.batch_norm(
+        inputs,
+        layer.running_mean,
+        layer.running_var,
+        layer.weight.float(),
+        layer.bias.float(),
+        layer.training,
+        momentum,
+        layer.eps,
+    )
 
 
 def _weighing(momentum: float, count: int, position: Callable[[], int]) -> Callable[[nn.Module, object], None]:
