@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn import functional
