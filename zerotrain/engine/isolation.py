@@ -14,8 +14,8 @@ Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 _LENGTH = 16
 _TOLERANCE = 1e-3
-_ROUNDING = 5e-2
-"""Allowed where shapes differ: 16 bits round otherwise, and what is wrong is far off."""
+_ROUNDINGS = 2
+"""Roundings of the dtype, relative to the largest logit, by which the same document in another shape may differ."""
 
 
 def refuse_leaks(forward: Forward, vocabulary: int, device: torch.device) -> None:
@@ -52,10 +52,11 @@ def refuse_entangled(
     segments = torch.arange(2, device=device).repeat_interleave(half)[None]
     positions = torch.arange(half, device=device).repeat(2)[None]
     with torch.no_grad():
-        alone = forward({"input_ids": ids}).float().flatten(0, 1)
+        logits = forward({"input_ids": ids})
+        alone = logits.float().flatten(0, 1)
         together = forward({"input_ids": ids.view(1, -1), "segment_ids": segments, "position_ids": positions})[0]
     difference = ((together.float() - alone).abs().max() / alone.abs().max()).item()
-    if difference > _ROUNDING:
+    if difference > max(_TOLERANCE, _ROUNDINGS * torch.finfo(logits.dtype).eps):
         message = f"documents in one sample predict other tokens than alone, by {difference:.1%} of the largest logit"
         help = "use `packing: concat` or `none`, or another `model.attention`"
         raise EngineError(error("ZT674", "entangled-documents", message, help=help, key="data.packing"))
