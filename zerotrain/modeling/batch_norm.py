@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -77,7 +78,7 @@ def _normalized(layer: _BatchNorm, inputs: torch.Tensor) -> torch.Tensor:
 
 
 def _weighing(momentum: float, count: int, position: Callable[[], int]) -> Callable[[nn.Module, object], None]:
-    def weigh(layer: nn.Module, _: object) -> None:
+    def weigh(layer: Any, _: object) -> None:
         if layer.training:
             layer.momentum = momentum / (count - (count - position()) * momentum)
 

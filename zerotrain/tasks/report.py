@@ -25,7 +25,9 @@ class ClassificationReport:
         hits, predicted, self._support = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
         hits, predicted, self._support = (counts.cpu().double() for counts in (hits, predicted, self._support))
         precision, recall = _ratio(hits, predicted), _ratio(hits, self._support)
-        self._scores = dict(zip(SCORES, (precision, recall, _ratio(2 * hits, predicted + self._support)), strict=True))
+        self._scores: dict[str, torch.Tensor] = dict(
+            zip(SCORES, (precision, recall, _ratio(2 * hits, predicted + self._support)), strict=True)
+        )
         self._occurs = (predicted + self._support) > 0
         self._accuracy = _ratio(hits.sum(), self._support.sum()).item()
 
