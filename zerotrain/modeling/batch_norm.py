@@ -38,7 +38,7 @@ def normalize_in_fp32(model: nn.Module) -> None:
     """
     for layer in _layers(model):
         if layer.weight is not None and layer.weight.dtype != torch.float32:
-            layer.forward = partial(_normalized, layer)
+            layer.forward = partial(_normalized, layer)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def average_statistics(model: nn.Module) -> None:

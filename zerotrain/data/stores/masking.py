@@ -105,8 +105,8 @@ def _special(vocabulary: Tokenizer, facts: TokenizerFacts) -> Flags:
     special = np.ones(facts.vocab_size, np.bool_)
     special[list(vocabulary.get_vocab(with_added_tokens=True).values())] = False
     special[[number for number, added in vocabulary.get_added_tokens_decoder().items() if added.special]] = True
-    special[[facts.eos_token_id, facts.pad_token_id]] = True
-    special[[facts.cls_token_id, facts.sep_token_id, facts.mask_token_id]] = True
+    named = (facts.eos_token_id, facts.pad_token_id, facts.cls_token_id, facts.sep_token_id, facts.mask_token_id)
+    special[[number for number in named if number is not None]] = True
     return special
 
 
