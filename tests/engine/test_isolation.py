@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForMaskedLM
 
-from zerotrain.engine.isolation import refuse_leaks
+from zerotrain.data.batch import Batch
+from zerotrain.engine.isolation import refuse_entangled, refuse_leaks
 from zerotrain.errors import EngineError
+from zerotrain.spec.task import MaskedLmTask
+from zerotrain.tasks.base import TaskContext
+from zerotrain.tasks.masked_lm import MaskedLm
 
 BASE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 99}
 GROUPED = {**BASE, "num_key_value_heads": 2}
@@ -72,3 +77,21 @@ def test_a_model_that_does_not_look_at_positions_is_refused(architecture):
         )
 
     assert refused.value.findings[0].place.key == "data.packing"
+
+
+def test_an_encoder_that_ignores_the_mask_between_documents_is_refused() -> None:
+    config = AutoConfig.for_model("bert", **BASE, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    torch.manual_seed(0)
+    encoder = AutoModelForMaskedLM.from_config(config).eval()
+    task = MaskedLm(TaskContext(MaskedLmTask(type="masked_lm")))
+    refuse_entangled(lambda arrays: task.logits(encoder, Batch(arrays)), 99, torch.device("cpu"))
+
+    for ignored in ("segment_ids", "position_ids"):
+        values = {"segment_ids": torch.zeros(1, 16, dtype=torch.long), "position_ids": torch.arange(16)[None]}
+
+        def broken(arrays: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            given = {**arrays, ignored: values[ignored]} if ignored in arrays else arrays  # noqa: B023
+            return task.logits(encoder, Batch(given))
+
+        with pytest.raises(EngineError, match="ZT674"):
+            refuse_entangled(broken, 99, torch.device("cpu"))

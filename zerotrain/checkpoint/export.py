@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedModel
@@ -24,6 +24,7 @@ from zerotrain.runs.history import evaluations
 from zerotrain.runs.improvement import best_checkpoint
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord, read_record
+from zerotrain.spec.data import ImageSpec
 from zerotrain.spec.run import KeepBestSpec, RunSpec
 from zerotrain.spec.suggest import listed
 from zerotrain.units import format_count
@@ -83,6 +84,8 @@ def export_run(
         _write(draft, model, source(checkpoint), DTYPES[chosen])
         if record.stores["tokenizer"] is not None:
             _copy_tokenizer(Path(record.stores["tokenizer"]), draft)
+        if spec.data.image is not None:
+            write_json(draft / "preprocessor_config.json", preprocessor(spec.data.image))
         _sign(draft, record, checkpoint, kind)
         _refuse_wrong(draft, model, DTYPES[chosen])
         shutil.rmtree(directory, ignore_errors=True)
@@ -149,13 +152,31 @@ def _empty_model(spec: RunSpec, dtype: torch.dtype) -> PreTrainedModel:
 
 def _write(directory: Path, model: PreTrainedModel, weights: StateDict, dtype: torch.dtype) -> None:
     tied = model.all_tied_weights_keys
+    # DeepSpeed's `zero_to_fp32` makes floats of whole numbers too, such as the count of batches that were normalized.
+    whole = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
     typed = {
-        name: weight.to(dtype) if weight.is_floating_point() else weight
+        name: weight.long() if name in whole else weight.to(dtype)
         for name, weight in weights.items()
         if name not in tied
     }
     disable_progress_bar()
     model.save_pretrained(directory, state_dict=typed)
+
+
+def preprocessor(image: ImageSpec) -> dict[str, Any]:
+    """Returns how an image becomes what the model sees, as transformers reads it; 2 is bilinear for Pillow."""
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_convert_rgb": image.channels == 3 or None,
+        "do_resize": True,
+        "size": {"height": image.size, "width": image.size},
+        "resample": 2,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": image.mean * (image.channels // len(image.mean)),
+        "image_std": image.std * (image.channels // len(image.std)),
+    }
 
 
 def _copy_tokenizer(source: Path, directory: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from zerotrain.arch.describe import architectures, model_shape, shape_problems, supported_heads
 from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.facts import DataFacts
-from zerotrain.compile.resolve import Resolved, resolve
+from zerotrain.compile.resolve import Resolved, image_keys, resolve
 from zerotrain.compile.vocabulary import vocabulary_size
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import SpecError
@@ -34,11 +34,18 @@ def model_config(spec: RunSpec, pretrained: Mapping[str, Any] | None) -> tuple[s
     """Returns the model type and the config keys that are known, the vocabulary's size among them."""
     if pretrained is not None:
         return str(pretrained["model_type"]), {**pretrained, **spec.model.config}
-    config = dict(spec.model.config)
+    config = _image_keys(spec) | spec.model.config
     vocabulary = _vocabulary(spec)
     if vocabulary is not None:
         config.setdefault("vocab_size", vocabulary)
     return spec.model.architecture, config
+
+
+def _image_keys(spec: RunSpec) -> dict[str, Any]:
+    try:
+        return image_keys(spec)
+    except UnreadSection:
+        return {}
 
 
 def _vocabulary(spec: RunSpec) -> int | None:

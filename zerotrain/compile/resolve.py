@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from zerotrain.arch.describe import architectures, known_config_keys
 from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.vocabulary import vocabulary_size
@@ -15,7 +16,7 @@ from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.hardware.topology import Topology, topology_of
 from zerotrain.spec.base import Spec
-from zerotrain.spec.data import PretrainedTokenizer
+from zerotrain.spec.data import ImageSpec, PretrainedTokenizer
 from zerotrain.spec.load import UnreadSection
 from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
 from zerotrain.spec.run import EarlyStoppingSpec, KeepBestSpec, RunSpec
@@ -257,6 +258,10 @@ class _Settling:
         config = (_classes(facts) if facts else {}) | model.config
         if model.architecture is None:
             return model.model_copy(update={"config": config})
+        for key, value in image_keys(self.spec).items():
+            if key not in config:
+                config[key] = value
+                self.derivations[f"model.config.{key}"] = "as `data.image` says"
         vocabulary = vocabulary_size(self.spec, facts)
         if vocabulary is not None and "vocab_size" not in config:
             config["vocab_size"] = vocabulary
@@ -301,6 +306,19 @@ _SECTIONS: Mapping[str, Callable[[_Settling], Any]] = {
     "checkpoint": _Settling.checkpoint,
     "evaluation": _Settling.evaluation,
 }
+
+
+def image_keys(spec: RunSpec) -> dict[str, Any]:
+    """Returns the keys of a model's config that tell the images it sees, as far as its architecture has them."""
+    image, architecture = spec.data.image, spec.model.architecture
+    if image is None or architecture is None:
+        return {}
+    known = known_config_keys(architecture) if architecture in architectures() else ()
+    return {key: value for key, value in _image_values(image).items() if key == "num_channels" or key in known}
+
+
+def _image_values(image: ImageSpec) -> dict[str, int]:
+    return {"num_channels": image.channels, "image_size": image.size}
 
 
 def _classes(facts: DataFacts) -> dict[str, Any]:

@@ -33,7 +33,7 @@ IMAGE_TASKS = ("image_classification",)
 
 def vocabulary_size(spec: RunSpec, facts: DataFacts | None = None) -> int | None:
     """Returns the entries of the tokenizer's vocabulary; None without one, and while only itself knows."""
-    tokenizer = spec.data.tokenizer
+    tokenizer = None if spec.task.type in IMAGE_TASKS else spec.data.tokenizer
     if isinstance(tokenizer, BpeTokenizer):
         return tokenizer.vocab_size
     if isinstance(tokenizer, BytesTokenizer):

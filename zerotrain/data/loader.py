@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zerotrain.data.batch import Batch
-from zerotrain.data.order import sample_indices
+from zerotrain.data.order import draws_of, sample_indices
 from zerotrain.data.stores.base import Counts, Samples
 from zerotrain.data.stores.mixture import MixtureStore
 
@@ -72,7 +72,7 @@ class Loader:
         """Returns what optimizer step `step`, counted from 0, consumes."""
         first = step * self._global_batch_size
         indices = self._indices(first)
-        counts = self._store.counts(indices, first + np.arange(len(indices)))
+        counts = self._store.counts(indices, self._draws(first, len(indices)))
         return GlobalBatch(counts, first, len(indices), self._micro_batches(indices, first))
 
     def sequential(self, max_samples: int | None = None) -> Iterator[MicroBatch]:
@@ -91,10 +91,13 @@ class Loader:
             return sample_indices(seed=self._seed, num_samples=samples, start=first, count=count)
         return np.arange(first, first + count, dtype=np.int64) % samples
 
+    def _draws(self, first: int, count: int) -> npt.NDArray[np.int64]:
+        return draws_of(self._seed, np.arange(first, first + count, dtype=np.int64))
+
     def _micro_batches(self, indices: npt.NDArray[np.int64], first: int) -> Iterator[MicroBatch]:
         size, stride = self._micro_batch_size, self._micro_batch_size * self.dp_size
         for begin in range(0, len(indices), stride):
             place = begin + self._dp_rank * size
             chosen = indices[place : place + size]
-            draws = first + place + np.arange(len(chosen))
+            draws = self._draws(first + place, len(chosen))
             yield MicroBatch(Batch.of(self._store.batch(chosen, draws, rows=size)), first + place)

@@ -1,4 +1,4 @@
-"""The order of samples: a pure function of the seed and of how many samples were consumed."""
+"""The order of samples and what is random about them: pure functions of the seed and of how many were consumed."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def indices_of(consumed: Int64s, *, seed: int | str, num_samples: int) -> Int64s
     epochs, elements = np.divmod(consumed.astype(np.uint64), np.uint64(num_samples))
     keys = _mixed(epochs * _GOLDEN + np.uint64(_seed_word(seed)))
     return _permuted(elements, keys, num_samples).astype(np.int64)
+
+
+def draws_of(seed: int, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Returns, for each number, one of 63 bits that looks random: a pure function of it and the seed."""
+    words = _mixed(_mixed(numbers.astype(np.uint64) * _GOLDEN) ^ np.uint64(_seed_word(seed)))
+    return (words >> np.uint64(1)).astype(np.int64)
 
 
 def _permuted(elements: Words, keys: Words, size: int) -> Words:

@@ -6,7 +6,7 @@ import json
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ _FILES = (
     "tokenizer.model",
     "spiece.model",
 )
+_ENCODER_TOKENS = {"cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
 _KEY = "data.tokenizer.path"
 _HUB_ID = re.compile(r"^[\w.-]+(/[\w.-]+)?$")
 
@@ -45,12 +46,14 @@ class Pretrained:
     vocab_size: int
     eos_token_id: int
     pad_token_id: int
+    encoder_ids: Mapping[str, int | None] = field(default_factory=dict[str, "int | None"])
+    """`cls_token_id`, `sep_token_id` and `mask_token_id`, where there are any."""
 
 
 def find_pretrained(spec: PretrainedTokenizer, pretrained_model: str | None) -> Pretrained:
     """Returns the tokenizer in the folder or hub id of the spec, or else beside the pretrained model.
 
-    Raises DataError (ZT606) when there is none, or it cannot be read, or it has no end-of-text token.
+    Raises DataError (ZT606) when there is none, or it cannot be read, or nothing in it ends a text.
     """
     path = spec.path or pretrained_model
     if path is None:
@@ -101,15 +104,17 @@ def _read(folder: Path, path: str) -> Pretrained:
         raise DataError(_unreadable(fact, "make its files readable")) from failure
     tokenizer = _parse(files[TOKENIZER_FILE], path)
     config = _json(files, CONFIG_FILE, path)
-    tokens = {**_json(files, _TOKENS_FILE, path), **config}
+    tokens = {**_undeclared(tokenizer), **_json(files, _TOKENS_FILE, path), **config}
+    encoder = {f"{name}_id": _token_id(tokenizer, tokens.get(name)) for name in _ENCODER_TOKENS}
     end = _token_id(tokenizer, tokens.get("eos_token"))
+    end = encoder["sep_token_id"] if end is None else end
     if end is None:
         fact = f"the tokenizer in `{path}` has no end-of-text token"
         raise DataError(_unreadable(fact, f"set `eos_token` in its `{CONFIG_FILE}` to an entry of its vocabulary"))
     pad = _token_id(tokenizer, tokens.get("pad_token"))
     files[CONFIG_FILE] = _loadable(files.get(CONFIG_FILE), tokens)
     highest = max(tokenizer.get_vocab(with_added_tokens=True).values())
-    return Pretrained(files, highest + 1, end, end if pad is None else pad)
+    return Pretrained(files, highest + 1, end, end if pad is None else pad, encoder)
 
 
 def _parse(content: bytes, path: str) -> Tokenizer:
@@ -132,6 +137,11 @@ def _json(files: Mapping[str, bytes], name: str, path: str) -> dict[str, Any]:
 def _token_id(tokenizer: Tokenizer, declared: object) -> int | None:
     content = declared.get("content") if isinstance(declared, dict) else declared
     return tokenizer.token_to_id(content) if isinstance(content, str) else None
+
+
+def _undeclared(tokenizer: Tokenizer) -> dict[str, str]:
+    """Returns BERT's special tokens, which transformers takes for granted where the files of a tokenizer name none."""
+    return {name: token for name, token in _ENCODER_TOKENS.items() if tokenizer.token_to_id(token) is not None}
 
 
 def _loadable(content: bytes | None, tokens: Mapping[str, Any]) -> bytes:

@@ -38,6 +38,12 @@ class TokenizerFacts:
     pad_token_id: int
     splittable: bool
     """A text may be cut before a space or a newline that follows something else, and gives the same tokens."""
+    cls_token_id: int | None = None
+    """Stands before a text, in tokenizers for encoders."""
+    sep_token_id: int | None = None
+    """Stands behind a text, in tokenizers for encoders."""
+    mask_token_id: int | None = None
+    """Stands for a token that is hidden."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +122,8 @@ def pretrained_layer(root: Path, found: Pretrained, say: Say) -> Layer:
         for name, content in found.files.items():
             (folder / name).write_bytes(content)
         print_of = fingerprint(found.files[TOKENIZER_FILE], found.eos_token_id, found.pad_token_id)
-        facts = TokenizerFacts(print_of, found.vocab_size, found.eos_token_id, found.pad_token_id, splittable=False)
-        return asdict(facts)
+        ends = found.eos_token_id, found.pad_token_id
+        return asdict(TokenizerFacts(print_of, found.vocab_size, *ends, splittable=False, **found.encoder_ids))
 
     files = {name: blake2b(content, digest_size=16).hexdigest() for name, content in found.files.items()}
     return obtain(root, "tokenizer", {"tokenizers": version("tokenizers"), "files": files}, build, say)
@@ -158,7 +164,9 @@ def _own_layer(root: Path, text: str, own: Own, say: Say) -> Layer:
         (folder / TOKENIZER_FILE).write_bytes(content)
         (folder / CONFIG_FILE).write_text(json.dumps(_configuration(own), indent=2) + "\n")
         print_of = fingerprint(content, end, end)
-        return asdict(TokenizerFacts(print_of, tokenizer.get_vocab_size(), end, end, splittable=True))
+        names = {"cls_token_id": CLASSIFY, "sep_token_id": SEPARATE, "mask_token_id": MASK}
+        encoder = {name: tokenizer.token_to_id(token) for name, token in names.items()}
+        return asdict(TokenizerFacts(print_of, tokenizer.get_vocab_size(), end, end, splittable=True, **encoder))
 
     key = {"tokenizers": version("tokenizers"), "text": blake2b(text.encode()).hexdigest(), "limit": own.max_positions}
     return obtain(root, "tokenizer", key | {"special_tokens": list(own.special_tokens)}, build, say)

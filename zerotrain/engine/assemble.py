@@ -13,13 +13,14 @@ from zerotrain.arch.flops import forward_backward_flops_per_token
 from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.save import Position, Retention, Saver
 from zerotrain.compile.model import settle
+from zerotrain.data.batch import Batch
 from zerotrain.data.loader import Loader
 from zerotrain.data.stores.table import open_samples
 from zerotrain.diagnostic import Diagnostic, Severity
-from zerotrain.engine.device import device_of
+from zerotrain.engine.device import device_of, module_of
 from zerotrain.engine.evaluate import evaluate
 from zerotrain.engine.hooks import Average, Evaluate, LogUpdates, Save
-from zerotrain.engine.isolation import refuse_leaks
+from zerotrain.engine.isolation import refuse_entangled, refuse_leaks
 from zerotrain.engine.loop import Hook, Training
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine
@@ -28,6 +29,7 @@ from zerotrain.engine.watch import Watch
 from zerotrain.errors import CheckpointError
 from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import surroundings
+from zerotrain.modeling.batch_norm import average_statistics
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
@@ -37,6 +39,7 @@ from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.run import RunSpec
 from zerotrain.tasks.base import Task, TaskContext
+from zerotrain.tasks.masked_lm import MaskedLm
 from zerotrain.tasks.pretrain import Pretrain
 from zerotrain.tasks.table import TASKS
 from zerotrain.units import Duration
@@ -66,6 +69,8 @@ def assemble(
     task = TASKS[spec.task.type](TaskContext(spec.task, parts.record.data.labels))
     if isinstance(task, Pretrain) and spec.data.packing == "isolated":
         _refuse_leaks(parts, ready.engine, task)
+    if isinstance(task, MaskedLm) and spec.data.packing == "isolated":
+        _refuse_entangled(parts, ready.engine, task)
     watch = Watch(spec, steps, evaluations(parts.run, state.step), lambda: catalogue(parts.run)[0])
     hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps)]
     if average is not None:
@@ -95,6 +100,12 @@ def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: Pretrain) -> None
     engine.train()
 
 
+def _refuse_entangled(parts: Parts, engine: DeepSpeedEngine, task: MaskedLm) -> None:
+    engine.eval()
+    refuse_entangled(lambda arrays: task.logits(engine, Batch(arrays)), parts.record.data.vocab_size, device_of(engine))
+    engine.train()
+
+
 def _loader(parts: Parts, store: str) -> Loader:
     batch = parts.spec.batch
     return Loader(
@@ -113,7 +124,7 @@ def _measurement(
     loader, limit, ema = _loader(parts, store), parts.spec.evaluation.max_samples, parts.spec.ema
 
     def measure() -> dict[str, float]:
-        metrics = evaluate(ready.engine, task, loader, limit)
+        metrics = evaluate(ready.engine, task, loader, limit, parts.run.classification_report)
         if average is None or ema is None or not ema.evaluate:
             return metrics
         with average.in_force():
@@ -132,6 +143,7 @@ def _saving(
     saver = Saver(parts.run, ready.engine, keep, spec.precision.dtype, record.convergence_hash, average)
 
     def save(state: TrainState) -> None:
+        average_statistics(module_of(ready.engine))
         unsaved = saver.save(Position(state.step, state.samples, state.tokens))
         is_last = state.step == record.steps or state.ending is not None
         if unsaved is not None and is_last:

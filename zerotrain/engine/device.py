@@ -28,3 +28,9 @@ def groups_of(engine: DeepSpeedEngine) -> list[dict[str, Any]]:
     """Returns the optimizer's parameter groups, whose learning rates are in force."""
     optimizer: Any = engine.optimizer
     return optimizer.param_groups
+
+
+def module_of(engine: DeepSpeedEngine) -> torch.nn.Module:
+    """Returns the model inside the engine."""
+    module: Any = engine.module
+    return module

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.data.loader import Loader
-from zerotrain.engine.device import device_of
-from zerotrain.tasks.base import Task
+from zerotrain.engine.device import device_of, module_of
+from zerotrain.modeling.batch_norm import average_statistics
+from zerotrain.runs.files import write_json
+from zerotrain.tasks.base import ReportingMeter, Task
 
 
-def evaluate(engine: DeepSpeedEngine, task: Task, loader: Loader, max_samples: int | None) -> dict[str, float]:
+def evaluate(
+    engine: DeepSpeedEngine, task: Task, loader: Loader, max_samples: int | None, report: Path | None = None
+) -> dict[str, float]:
     """Returns the metrics of the task over the validation data of all ranks.
+
+    Where the task has a report, the first rank writes it to the file `report`, in place of an older one.
 
     Every rank makes the same number of forward passes, so that stage 3, where each pass gathers weights from all ranks,
     never waits for a rank that has no samples left.
     """
     device = device_of(engine)
+    average_statistics(module_of(engine))
     engine.eval()
     with torch.no_grad():
         meter = task.meter(engine, device)
         for micro_batch in loader.sequential(max_samples):
             meter.add(micro_batch.batch.to(device))
     engine.train()
+    if isinstance(meter, ReportingMeter) and report is not None:
+        content = meter.report()
+        if dist.get_rank() == 0:
+            write_json(report, content)
     return meter.metrics()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -14,6 +14,8 @@ Forward = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 _LENGTH = 16
 _TOLERANCE = 1e-3
+_ROUNDINGS = 2
+"""Roundings of the dtype, relative to the largest logit, by which the same document in another shape may differ."""
 
 
 def refuse_leaks(forward: Forward, vocabulary: int, device: torch.device) -> None:
@@ -35,3 +37,26 @@ def refuse_leaks(forward: Forward, vocabulary: int, device: torch.device) -> Non
         message = f"a document changes what the next one in its sample predicts, by {leak:.1%} of the largest logit"
         help = "use `packing: concat` or `none`, or another `model.attention`"
         raise EngineError(error("ZT807", "leaking-documents", message, help=help, key="data.packing"))
+
+
+def refuse_entangled(
+    forward: Callable[[Mapping[str, torch.Tensor]], torch.Tensor], vocabulary: int, device: torch.device
+) -> None:
+    """Raises EngineError when an encoder sees two documents in one sample otherwise than each alone.
+
+    `forward` takes what a batch has by name, and returns logits [batch, length, vocabulary]. Masks that are ignored
+    and positions that do not count from 0 both show. All ranks must call this: it makes two forward passes.
+    """
+    half = _LENGTH // 2
+    ids = torch.randint(vocabulary, (2, half), generator=torch.Generator().manual_seed(0)).to(device)
+    segments = torch.arange(2, device=device).repeat_interleave(half)[None]
+    positions = torch.arange(half, device=device).repeat(2)[None]
+    with torch.no_grad():
+        logits = forward({"input_ids": ids})
+        alone = logits.float().flatten(0, 1)
+        together = forward({"input_ids": ids.view(1, -1), "segment_ids": segments, "position_ids": positions})[0]
+    difference = ((together.float() - alone).abs().max() / alone.abs().max()).item()
+    if difference > max(_TOLERANCE, _ROUNDINGS * torch.finfo(logits.dtype).eps):
+        message = f"documents in one sample predict other tokens than alone, by {difference:.1%} of the largest logit"
+        help = "use `packing: concat` or `none`, or another `model.attention`"
+        raise EngineError(error("ZT674", "entangled-documents", message, help=help, key="data.packing"))

@@ -15,12 +15,13 @@ from deepspeed import DeepSpeedEngine
 
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
-from zerotrain.engine.device import accelerator, groups_of, on_cpu
+from zerotrain.engine.device import accelerator, groups_of, module_of, on_cpu
 from zerotrain.engine.quirks import drop_orphaned_states, restore_groups, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
 from zerotrain.hardware.probe import cpu_count
+from zerotrain.modeling.batch_norm import even_out, normalize_in_fp32
 from zerotrain.modeling.groups import for_optimizer, freeze, trained_groups
 from zerotrain.modeling.load import load_model
 from zerotrain.modeling.recompute import enable_recompute
@@ -73,4 +74,13 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     refuse_differences(engine, recorder, groups)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
+    _even_out(engine, spec)
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))
+
+
+def _even_out(engine: DeepSpeedEngine, spec: RunSpec) -> None:
+    count = spec.batch.gradient_accumulation_steps
+    assert isinstance(count, int), "a run is made of what is settled"
+    model = module_of(engine)
+    normalize_in_fp32(model)
+    even_out(model, count, lambda: engine.micro_steps % count + 1)

@@ -42,7 +42,7 @@ def load_model(spec: ModelSpec, ds_config: Mapping[str, Any], seed: int, head: s
         return _pretrained(spec.pretrained, spec, ds_config, seed, head)
     config = model_config(spec)
     with _partitioning(ds_config) if partitioned else nullcontext(), no_init_weights():
-        model = MODELS[head].from_config(config, dtype=torch.float32, attn_implementation=spec.attention)
+        model = MODELS[head].from_config(config, dtype=torch.float32, attn_implementation=_attention(spec, config))
     initialize_weights(model, seed)
     return model
 
@@ -55,16 +55,22 @@ def model_config(spec: ModelSpec) -> PretrainedConfig:
     return AutoConfig.from_pretrained(spec.pretrained, revision=spec.revision or "main", **spec.config)
 
 
+def _attention(spec: ModelSpec, config: PretrainedConfig) -> str:
+    """Returns the attention implementation; networks without attention take none but transformers' plain one."""
+    return spec.attention if hasattr(config, "num_attention_heads") else "eager"
+
+
 def _pretrained(path: str, spec: ModelSpec, ds_config: Mapping[str, Any], seed: int, head: str) -> PreTrainedModel:
     partitioned = ds_config["zero_optimization"]["stage"] == 3
     # transformers partitions while it loads, for as long as this object lives.
     alive = HfDeepSpeedConfig(dict(ds_config)) if partitioned else None
+    config = model_config(spec)
     model, found = MODELS[head].from_pretrained(
         path,
-        config=model_config(spec),
+        config=config,
         revision=spec.revision or "main",
         dtype=torch.float32,
-        attn_implementation=spec.attention,
+        attn_implementation=_attention(spec, config),
         output_loading_info=True,
     )
     del alive

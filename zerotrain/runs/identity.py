@@ -23,6 +23,7 @@ EFFECTS: Mapping[str, Effect] = {
     "data": "data",  # stands in the hash as the fingerprint of what was prepared
     "data.seq_len": "convergence",
     "data.packing": "convergence",
+    "data.image": "convergence",
     "batch": "execution",
     "batch.global_batch_size": "convergence",
     "horizon": "convergence",

@@ -43,6 +43,11 @@ class RunDirectory:
         return self.root / "metrics.jsonl"
 
     @property
+    def classification_report(self) -> Path:
+        """Scores of each class and the confusion matrix, as the last evaluation found them."""
+        return self.root / "classification_report.json"
+
+    @property
     def tensorboard(self) -> Path:
         """Event files."""
         return self.root / "tensorboard"

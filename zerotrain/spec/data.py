@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zerotrain.spec.base import Auto, PositiveInt, Spec
+from zerotrain.spec.base import Auto, Bool, PositiveFloat, PositiveInt, Spec
 from zerotrain.spec.sources import SourceSpec
 
 
@@ -36,6 +36,27 @@ class PretrainedTokenizer(Spec):
 
 TokenizerSpec = Annotated[BpeTokenizer | BytesTokenizer | PretrainedTokenizer, Field(discriminator="type")]
 
+
+Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class ImageSpec(Spec):
+    """How images become samples of one size."""
+
+    size: PositiveInt
+    """Height and width in pixels, to which every image is stretched."""
+    channels: Literal[1, 3] = 3
+    """1 for grey, 3 for colour."""
+    mean: Annotated[list[Finite], Field(min_length=1)] = [0.5]
+    """What is taken off pixel values between 0 and 1: one number, or one for each channel."""
+    std: Annotated[list[PositiveFloat], Field(min_length=1)] = [0.5]
+    """What they are divided by then: one number, or one for each channel."""
+    random_flip: Bool = False
+    """Mirror left and right every other training image, at random; not for digits and letters."""
+    random_crop: PositiveInt | None = None
+    """Pad training images by so many pixels and cut a window of `size` out, at random; `null`: never."""
+
+
 Packing = Literal["isolated", "concat", "none"]
 
 
@@ -50,6 +71,8 @@ class DataSpec(Spec):
     """How text becomes tokens; images have none."""
     seq_len: PositiveInt | None = None
     """Tokens per sample; longer records are cut. Images have none."""
+    image: ImageSpec | None = None
+    """How images become samples; text has none."""
     packing: Packing = "isolated"
     """`isolated`: documents share a sample but do not see each other; `concat`: one stream of text cut every `seq_len`
     tokens; `none`: one document per sample, padded."""

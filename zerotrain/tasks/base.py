@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from deepspeed import DeepSpeedEngine
@@ -45,6 +45,15 @@ class Meter(Protocol):
 
     def metrics(self) -> dict[str, float]:
         """Returns the metrics over the batches of all ranks, the same on each. All ranks must call this."""
+        ...
+
+
+@runtime_checkable
+class ReportingMeter(Meter, Protocol):
+    """A meter that can tell more than numbers with a name."""
+
+    def report(self) -> Mapping[str, Any]:
+        """Returns everything that was measured, as values that JSON can hold. All ranks must call this."""
         ...
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
 
 from zerotrain.data.batch import Batch
 from zerotrain.data.stores.base import IGNORED
 from zerotrain.tasks.base import SummedLoss
 from zerotrain.tasks.losses import summed_cross_entropy
+from zerotrain.tasks.report import ClassificationReport
 
 _LARGEST_EXPONENT = 700
-_AVERAGES = ("macro", "micro", "weighted")
 
 
 class LossMeter:
@@ -38,6 +37,11 @@ class LossMeter:
         return total / targets
 
 
+def perplexity(loss: float) -> float:
+    """Returns the perplexity of a mean loss in nats; infinite where a number cannot hold it."""
+    return math.exp(loss) if loss < _LARGEST_EXPONENT else math.inf
+
+
 class PerplexityMeter:
     """Loss and perplexity of a language model."""
 
@@ -51,47 +55,45 @@ class PerplexityMeter:
     def metrics(self) -> dict[str, float]:
         """Returns `loss` and `perplexity`."""
         mean = self._mean.mean()
-        return {"loss": mean, "perplexity": math.exp(mean) if mean < _LARGEST_EXPONENT else math.inf}
+        return {"loss": mean, "perplexity": perplexity(mean)}
 
 
 class ClassificationMeter:
     """Loss, accuracy, precision, recall and F1 of a classifier, from counts that add up over ranks.
 
-    Only counts per class travel between ranks (true and false positives and negatives), never logits.
+    Only a matrix of counts [classes, classes] travels between ranks, never logits.
     """
 
     def __init__(
-        self, logits: Callable[[Batch], torch.Tensor], classes: int, device: torch.device, top_k: tuple[int, ...] = ()
+        self,
+        logits: Callable[[Batch], torch.Tensor],
+        labels: Sequence[str],
+        device: torch.device,
+        top_k: Sequence[int] = (),
     ) -> None:
-        self._logits, self._mean = logits, LossMeter(device)
-        self._averages = MetricCollection(_averages(classes, top_k), compute_groups=False).to(device)
+        self._logits, self._labels, self._mean = logits, labels, LossMeter(device)
+        common: dict[str, Any] = {"num_classes": len(labels), "ignore_index": IGNORED, "validate_args": False}
+        self._confusion = MulticlassConfusionMatrix(**common).to(device)
+        tops = {f"top_{k}_accuracy": min(k, len(labels)) for k in top_k}
+        self._tops = {
+            name: MulticlassAccuracy(average="micro", top_k=k, **common).to(device) for name, k in tops.items()
+        }
 
     def add(self, batch: Batch) -> None:
         """Adds what is predicted for a batch of `labels` [records]."""
         logits = self._logits(batch).float()
         self._mean.add(summed_cross_entropy(logits, batch["labels"]))
-        self._averages.update(logits, batch["labels"])
+        for metric in (self._confusion, *self._tops.values()):
+            metric.update(logits, batch["labels"])
 
     def metrics(self) -> dict[str, float]:
         """Returns `loss`, `accuracy`, `top_<k>_accuracy`, and precision, recall and F1 by average and by class."""
-        found: dict[str, float] = {"loss": self._mean.mean()}
-        for name, value in self._averages.compute().items():
-            if value.ndim == 0:
-                found[name] = value.item()
-            else:
-                found |= {f"{name}_{number}": part for number, part in enumerate(value.tolist())}
-        return found
+        tops = {name: metric.compute().item() for name, metric in self._tops.items()}
+        return {"loss": self._mean.mean(), **tops, **self._report().metrics()}
 
+    def report(self) -> dict[str, Any]:
+        """Returns scores by class and the confusion matrix over all ranks. All ranks must call this."""
+        return self._report().as_json()
 
-def _averages(classes: int, top_k: tuple[int, ...]) -> dict[str, Metric | MetricCollection]:
-    common: dict[str, Any] = {"num_classes": classes, "ignore_index": IGNORED, "validate_args": False}
-    scores = {"precision": MulticlassPrecision, "recall": MulticlassRecall, "f1": MulticlassF1Score}
-    metrics: dict[str, Metric | MetricCollection] = {"accuracy": MulticlassAccuracy(average="micro", **common)}
-    for k in top_k:
-        metrics[f"top_{k}_accuracy"] = MulticlassAccuracy(average="micro", top_k=min(k, classes), **common)
-    for name, metric in scores.items():
-        metrics |= {
-            f"{name}_{average}": metric(average=average, **common) for average in ("macro", "micro", "weighted")
-        }
-        metrics[f"{name}_class"] = metric(average="none", **common)
-    return metrics
+    def _report(self) -> ClassificationReport:
+        return ClassificationReport(self._confusion.compute(), self._labels)

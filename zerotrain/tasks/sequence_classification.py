@@ -22,7 +22,7 @@ class SequenceClassification:
 
     def __init__(self, context: TaskContext) -> None:
         assert isinstance(context.task, SequenceClassificationTask)
-        self._smoothing, self._classes = context.task.label_smoothing, len(context.labels)
+        self._smoothing, self._labels = context.task.label_smoothing, context.labels
 
     def logits(self, model: Model, batch: Batch) -> torch.Tensor:
         """Returns [batch, classes]."""
@@ -35,7 +35,7 @@ class SequenceClassification:
 
     def meter(self, model: Model, device: torch.device) -> ClassificationMeter:
         """Returns a meter of the usual metrics of classification; its loss is without label smoothing."""
-        return ClassificationMeter(partial(self.logits, model), self._classes, device)
+        return ClassificationMeter(partial(self.logits, model), self._labels, device)
 
 
 def _arguments(model: Model) -> Collection[str]:

@@ -6,7 +6,8 @@ from zerotrain.check.rule import Rule
 from zerotrain.check.rules import (
     batch,
     data,
-    launch,
+    images,
+    masking,
     optimizer,
     parallel,
     precision,
@@ -26,6 +27,8 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     parallel.RULES,
     data.RULES,
     sources.RULES,
+    masking.RULES,
+    images.RULES,
     runs.RULES,
     watching.RULES,
     launch.RULES,

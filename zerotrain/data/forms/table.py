@@ -7,10 +7,13 @@ from typing import Any
 
 from zerotrain.data.forms.base import Form
 from zerotrain.data.forms.classification import TextClassificationForm
-from zerotrain.data.forms.text import TextForm
+from zerotrain.data.forms.images import ImageClassificationForm
+from zerotrain.data.forms.text import MaskedTextForm, TextForm
 
 FORMS: Mapping[str, Callable[[Any], Form]] = {
     "pretrain": TextForm,
+    "masked_lm": MaskedTextForm,
     "sequence_classification": TextClassificationForm,
+    "image_classification": ImageClassificationForm,
 }
 """Form of a task, by `task.type`, made of the task's section of the spec."""

@@ -37,8 +37,8 @@ class Samples(Protocol):
     def batch(self, indices: Int64s, draws: Int64s, rows: int) -> Arrays:
         """Returns the samples with these indices, and below them samples without a target up to `rows`.
 
-        `draws` [indices] is a number for each sample that differs whenever it is consumed again: whatever is random
-        about a sample is a function of the seed and its draw.
+        `draws` [indices] is a number for each sample that differs whenever it is consumed again, made of the run's
+        seed and its place: whatever is random about a sample is a function of its draw.
         """
         ...
 

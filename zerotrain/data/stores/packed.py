@@ -76,15 +76,15 @@ class SampleStore:
         blank = self._blank(len(chosen) if rows is None else rows)
         first = self._offsets[chosen]
         counts = self._offsets[chosen + 1] - first
-        segments = _ranges(first, counts)
+        segments = ranges(first, counts)
         lengths = self._lengths[segments].astype(np.int64)
         filled = self._trained[chosen].astype(np.int64)
-        within = _ranges(np.zeros_like(lengths), lengths)
-        cells = _ranges(np.arange(len(chosen)) * self.seq_len, filled)
+        within = ranges(np.zeros_like(lengths), lengths)
+        cells = ranges(np.arange(len(chosen)) * self.seq_len, filled)
         source = np.repeat(self._starts[segments], lengths) + within
         blank.input_ids.reshape(-1)[cells] = self._tokens[source]
         blank.labels.reshape(-1)[cells] = self._tokens[source + 1]
-        blank.segment_ids.reshape(-1)[cells] = np.repeat(_ranges(np.zeros_like(counts), counts), lengths)
+        blank.segment_ids.reshape(-1)[cells] = np.repeat(ranges(np.zeros_like(counts), counts), lengths)
         blank.position_ids[: len(chosen)] -= filled[:, None]
         blank.position_ids.reshape(-1)[cells] = within
         return blank
@@ -119,7 +119,7 @@ def samples_layer(root: Path, data: DataSpec, tokens: Layer, tokenizer: Tokenize
 
     def build(folder: Path) -> Facts:
         documents = np.load(tokens.path / DOCUMENTS_FILE)
-        index = PACKINGS[data.packing](documents, seq_len)
+        index = PACKINGS[data.packing](documents, seq_len, 0)
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(index, name))
         samples, trained = len(index.sample_offsets) - 1, int(index.lengths.sum(dtype=np.int64))
@@ -142,7 +142,7 @@ def _array(path: Path, name: str) -> npt.NDArray[Any]:
     return np.asarray(np.load(path / f"{name}.npy", mmap_mode="r"))
 
 
-def _ranges(starts: Int64s, counts: Int64s) -> Int64s:
+def ranges(starts: Int64s, counts: Int64s) -> Int64s:
     """Returns, for each i in turn, `counts[i]` numbers from `starts[i]` on."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)

@@ -33,13 +33,14 @@ class SampleIndex:
         return np.diff(ends).astype(np.int32)
 
 
-def pack_isolated(documents: Int64s, seq_len: int) -> SampleIndex:
+def pack_isolated(documents: Int64s, seq_len: int, frame: int = 0) -> SampleIndex:
     """Returns samples of pieces of documents, each a segment of its own, put together by best-fit decreasing.
 
-    Samples are in the order of the first text in them, so that the first samples are not the fullest ones.
+    Samples are in the order of the first text in them, so that the first samples are not the fullest ones. `frame` is
+    the room that special tokens take around each piece.
     """
-    starts, lengths = _chunks(documents, seq_len)
-    samples, count = best_fit_decreasing(lengths, seq_len)
+    starts, lengths = _chunks(documents, seq_len - frame)
+    samples, count = best_fit_decreasing(lengths + frame, seq_len)
     _, first = np.unique(samples, return_index=True)
     rank = np.empty(count, np.int64)
     rank[np.argsort(first)] = np.arange(count)
@@ -48,11 +49,13 @@ def pack_isolated(documents: Int64s, seq_len: int) -> SampleIndex:
     return SampleIndex(starts[order], lengths[order].astype(np.int32), np.concatenate(([0], np.cumsum(sizes))))
 
 
-def pack_concat(documents: Int64s, seq_len: int) -> SampleIndex:
+def pack_concat(documents: Int64s, seq_len: int, frame: int = 0) -> SampleIndex:
     """Returns the stream of all documents cut every `seq_len` inputs.
 
-    The incomplete sample at the end is dropped, unless it is the only one.
+    The incomplete sample at the end is dropped, unless it is the only one. `frame` is the room that special tokens
+    take in each sample.
     """
+    seq_len -= frame
     inputs = int(documents[-1]) - 1
     count = max(1, inputs // seq_len)
     starts = np.arange(count, dtype=np.int64) * seq_len
@@ -60,13 +63,13 @@ def pack_concat(documents: Int64s, seq_len: int) -> SampleIndex:
     return SampleIndex(starts, lengths, np.arange(count + 1, dtype=np.int64))
 
 
-def pack_none(documents: Int64s, seq_len: int) -> SampleIndex:
-    """Returns every piece of a document in a sample of its own."""
-    starts, lengths = _chunks(documents, seq_len)
+def pack_none(documents: Int64s, seq_len: int, frame: int = 0) -> SampleIndex:
+    """Returns every piece of a document in a sample of its own, with room for a frame of special tokens."""
+    starts, lengths = _chunks(documents, seq_len - frame)
     return SampleIndex(starts, lengths.astype(np.int32), np.arange(len(starts) + 1, dtype=np.int64))
 
 
-PACKINGS: Mapping[Packing, Callable[[Int64s, int], SampleIndex]] = {
+PACKINGS: Mapping[Packing, Callable[[Int64s, int, int], SampleIndex]] = {
     "isolated": pack_isolated,
     "concat": pack_concat,
     "none": pack_none,

@@ -6,14 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zerotrain.data.cache import open_layer
-from zerotrain.data.stores import packed, rows
+from zerotrain.data.stores import images, masked, packed, rows
 from zerotrain.data.stores.base import Samples, Store
+from zerotrain.data.stores.images import ImageStore
+from zerotrain.data.stores.masked import MaskedStore
 from zerotrain.data.stores.mixture import KIND as MIXTURE
 from zerotrain.data.stores.mixture import MixtureStore
 from zerotrain.data.stores.packed import SampleStore
 from zerotrain.data.stores.rows import RowStore
 
-STORES: Mapping[str, type[Store]] = {packed.KIND: SampleStore, rows.KIND: RowStore}
+STORES: Mapping[str, type[Store]] = {
+    packed.KIND: SampleStore,
+    rows.KIND: RowStore,
+    masked.KIND: MaskedStore,
+    images.KIND: ImageStore,
+}
 """Store by the kind of its layer, which is the name of the directory it stands in."""
 
 
