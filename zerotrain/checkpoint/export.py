@@ -113,8 +113,8 @@ def _write(directory: Path, model: PreTrainedModel, weights: StateDict, dtype: t
 
 
 def _copy_tokenizer(source: Path, directory: Path) -> None:
-    for file in sorted(source.glob("*.json")):
-        if file.name != "meta.json":
+    for file in sorted(source.iterdir()):
+        if file.suffix in (".json", ".jinja") and file.name != "meta.json":
             shutil.copy2(file, directory / file.name)
 
 

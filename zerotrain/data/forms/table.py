@@ -6,11 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zerotrain.data.forms.base import Form
+from zerotrain.data.forms.chat import ChatForm
 from zerotrain.data.forms.classification import TextClassificationForm
+from zerotrain.data.forms.preference import PreferenceForm
 from zerotrain.data.forms.text import TextForm
 
 FORMS: Mapping[str, Callable[[Any], Form]] = {
     "pretrain": TextForm,
     "sequence_classification": TextClassificationForm,
+    "sft": ChatForm,
+    "dpo": PreferenceForm,
+    "reward": PreferenceForm,
 }
 """Form of a task, by `task.type`, made of the task's section of the spec."""
