@@ -121,9 +121,10 @@ class DialogueEncoder:
         if not turns and prompts:
             # Templates may refuse a chat without messages; then an answer begins where the text does.
             return "", ()
-        from transformers.utils.chat_template_utils import render_jinja_template
+        from transformers.utils import chat_template_utils
 
-        rendered, spans = render_jinja_template(
+        render: Any = chat_template_utils.render_jinja_template  # its annotations promise one text
+        rendered, spans = render(
             [list(turns)],
             chat_template=self.template,
             add_generation_prompt=prompts,

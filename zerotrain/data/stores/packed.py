@@ -150,6 +150,7 @@ def samples_layer(root: Path, data: DataSpec, tokens: Layer, tokenizer: Tokenize
             "packing": data.packing,
             "pad_token_id": tokenizer.pad_token_id,
             "tokens_layer": tokens.name,
+            "skipped": tokens.facts.get("skipped", 0),
         }
 
     return obtain(root, KIND, key, build, say)
