@@ -177,7 +177,7 @@ def test_what_is_given_is_kept_and_not_derived(settled: Settled) -> None:
         precision="{dtype: bf16, grad_accum_dtype: bf16, communication_dtype: fp32}",
         zero="{stage: 3, overlap_comm: true, reduce_bucket_size: 5, allgather_bucket_size: 7, prefetch_bucket_size: 0, "
         "param_persistence_threshold: 0}",
-        export="{dtype: fp16}",
+        export="{dtype: fp16, weights: model}",
         model="{architecture: llama, config: {vocab_size: 300}}",
     )
     zero = resolved.spec.zero

@@ -183,7 +183,7 @@ def test_a_misspelt_key_can_be_fixed(
 @pytest.mark.parametrize(
     ("section", "value", "pointed", "help"),
     [
-        ("optimizer", "{type: adamw, lr: 1, warmup: 5}", "warmup", "did you mean `schedule.warmup`?"),
+        ("optimizer", "{type: adamw, lr: 1, warmup: 5}", "warmup", "did you mean `schedule.warmup` or `ema.warmup`?"),
         ("lr", "1", "lr", "did you mean `optimizer.lr` or `optimizer.groups.lr`?"),
         (
             "optimizer",

@@ -26,6 +26,7 @@ DEFAULTS = {
     "batch": {"gradient_accumulation_steps": "auto"},
     "optimizer": {"weight_decay": 0.0, "clip_norm": 1.0, "betas": [0.9, 0.999], "eps": 1e-8},
     "schedule": {"warmup": None},
+    "ema": None,
     "precision": {
         "dtype": "fp32",
         "grad_accum_dtype": "auto",
@@ -52,7 +53,7 @@ DEFAULTS = {
         "cpu_checkpointing": False,
         "partition_activations": False,
     },
-    "checkpoint": {"save_every": None, "keep_last": 2},
+    "checkpoint": {"save_every": None, "keep_last": 2, "keep_best": None},
     "evaluation": {"every": None, "at_start": False, "max_samples": None, "early_stopping": None},
     "monitor": {"tensorboard": False, "every": 1},
     "export": None,

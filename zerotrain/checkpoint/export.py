@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
 from zerotrain.checkpoint.verify import expected_entries, export_problems
-from zerotrain.checkpoint.weights import StateDict, whole_weights
+from zerotrain.checkpoint.weights import StateDict, averaged_weights, whole_weights
 from zerotrain.compile.model import HEADS
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import CheckpointError, reason_of
 from zerotrain.modeling.load import MODELS, model_config
 from zerotrain.runs.catalogue import Checkpoint, catalogue
 from zerotrain.runs.files import write_json
+from zerotrain.runs.history import evaluations
+from zerotrain.runs.improvement import best_checkpoint
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord, read_record
-from zerotrain.spec.run import RunSpec
+from zerotrain.spec.run import KeepBestSpec, RunSpec
+from zerotrain.spec.suggest import listed
+from zerotrain.units import format_count
 
 SIGNATURE = "zerotrain.json"
 """File in an export that tells where it comes from, and that it may be replaced by a newer one."""
+
+BEST = "best"
+"""Tag that stands for the checkpoint with the best evaluation."""
+
+Weights = Literal["model", "ema"]
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -36,28 +47,43 @@ class Exported:
     tag: str
     dtype: str
     parameters: int
+    weights: Weights
+
+    def __str__(self) -> str:
+        averaged = "averaged " if self.weights == "ema" else ""
+        return f"{format_count(self.parameters)} {averaged}parameters of `{self.tag}` in {self.dtype}"
 
 
-def export_run(run: RunDirectory, directory: Path, *, dtype: str | None = None, tag: str | None = None) -> Exported:
+def export_run(
+    run: RunDirectory,
+    directory: Path,
+    *,
+    dtype: str | None = None,
+    tag: str | None = None,
+    weights: str | None = None,
+) -> Exported:
     """Writes weights, config and tokenizer of a run so that plain transformers loads them.
 
-    `dtype` is `fp32`, `bf16` or `fp16`, by default the training dtype; `tag` names a checkpoint, by default the newest.
-    An older export in the directory is replaced. Raises CheckpointError when the directory holds anything else, there
-    is no checkpoint, the files cannot be written, or what was written is not the model.
+    `dtype` is `fp32`, `bf16` or `fp16`, by default the training dtype; `tag` names a checkpoint or is `best`, by
+    default the newest; `weights` is `model` or `ema`, by default the average if the run has one. An older export in the
+    directory is replaced. Raises CheckpointError when the directory holds anything else, there is no such checkpoint or
+    average, the files cannot be written, or what was written is not the model.
     """
     record = read_record(run)
     spec = RunSpec.model_validate(record.resolved)
-    checkpoint, directory = _checkpoint(run, tag), directory.absolute()
+    checkpoint, directory = _checkpoint(run, spec, tag), directory.absolute()
     _refuse_foreign(directory)
     chosen = dtype or _training_dtype(spec)
+    kind = _weights(run, spec, weights)
+    source = averaged_weights if kind == "ema" else whole_weights
     model = _empty_model(spec, DTYPES[chosen])
     draft = directory.with_name(f".{directory.name}.partial")
     try:
         shutil.rmtree(draft, ignore_errors=True)
-        _write(draft, model, whole_weights(checkpoint), DTYPES[chosen])
+        _write(draft, model, source(checkpoint), DTYPES[chosen])
         if record.stores["tokenizer"] is not None:
             _copy_tokenizer(Path(record.stores["tokenizer"]), draft)
-        _sign(draft, record, checkpoint)
+        _sign(draft, record, checkpoint, kind)
         _refuse_wrong(draft, model, DTYPES[chosen])
         shutil.rmtree(directory, ignore_errors=True)
         draft.rename(directory)
@@ -65,7 +91,7 @@ def export_run(run: RunDirectory, directory: Path, *, dtype: str | None = None, 
         raise CheckpointError(_unwritable(directory, broken)) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Exported(directory, checkpoint.manifest.tag, chosen, model.num_parameters())
+    return Exported(directory, checkpoint.manifest.tag, chosen, model.num_parameters(), kind)
 
 
 def _refuse_foreign(directory: Path) -> None:
@@ -76,13 +102,23 @@ def _refuse_foreign(directory: Path) -> None:
     raise CheckpointError(error("ZT712", "foreign-directory", message, help="give a new or an empty directory"))
 
 
-def _sign(directory: Path, record: RunRecord, checkpoint: Checkpoint) -> None:
-    origin = {"run": record.name, "checkpoint": checkpoint.manifest.tag, "convergence_hash": record.convergence_hash}
+def _weights(run: RunDirectory, spec: RunSpec, asked: str | None) -> Weights:
+    if asked == "ema" and spec.ema is None:
+        message = f"`{run.root}` has no average of the weights: it was started without `ema`"
+        raise CheckpointError(error("ZT739", "no-average", message, help="export `model`", key="ema"))
+    return "ema" if spec.ema is not None and asked != "model" else "model"
+
+
+def _sign(directory: Path, record: RunRecord, checkpoint: Checkpoint, weights: Weights) -> None:
+    origin = {"run": record.name, "checkpoint": checkpoint.manifest.tag, "weights": weights}
+    origin |= {"convergence_hash": record.convergence_hash}
     write_json(directory / SIGNATURE, origin)
 
 
-def _checkpoint(run: RunDirectory, tag: str | None) -> Checkpoint:
+def _checkpoint(run: RunDirectory, spec: RunSpec, tag: str | None) -> Checkpoint:
     complete, _ = catalogue(run)
+    if complete and tag == BEST:
+        return _best(run, spec.checkpoint.keep_best, complete)
     chosen = next((c for c in complete if tag in (None, c.manifest.tag)), None)
     if chosen is None:
         wanted = f"no complete checkpoint `{tag}`" if tag else "no complete checkpoint"
@@ -90,6 +126,16 @@ def _checkpoint(run: RunDirectory, tag: str | None) -> Checkpoint:
         message = f"`{run.root}` has {wanted}{there}"
         raise CheckpointError(error("ZT705", "nothing-to-resume", message, help="train until the first checkpoint"))
     return chosen
+
+
+def _best(run: RunDirectory, keep: KeepBestSpec | None, complete: Sequence[Checkpoint]) -> Checkpoint:
+    best = best_checkpoint(keep, evaluations(run), complete) if keep else None
+    if best is not None:
+        return best
+    why = f"none of its checkpoints has a finite `{keep.metric}`" if keep else "it was started without `keep_best`"
+    message = f"`{run.root}` has no best checkpoint: {why}"
+    help = f"name one: {listed(checkpoint.manifest.tag for checkpoint in complete)}"
+    raise CheckpointError(error("ZT733", "no-best-checkpoint", message, help=help, key="checkpoint.keep_best"))
 
 
 def _training_dtype(spec: RunSpec) -> str:

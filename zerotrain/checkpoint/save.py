@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
+from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.guard import guarded
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.errors import reason_of
-from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Manifest, catalogue, tag_of
+from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Checkpoint, Manifest, catalogue, tag_of
 from zerotrain.runs.files import sync_directory, write_json, write_text
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.units import format_bytes
@@ -34,14 +36,31 @@ class Position:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """Which checkpoints stay when a new one is complete."""
+
+    keep_last: int
+    """Newest ones that stay."""
+    best: Callable[[Sequence[Checkpoint]], Checkpoint | None]
+    """Returns the one that stays however old it is, if there is one."""
+
+    def doomed(self, complete: Sequence[Checkpoint]) -> list[Checkpoint]:
+        """Returns what is to be removed of the complete checkpoints, which are given newest first."""
+        best = self.best(complete)
+        return [checkpoint for checkpoint in complete[self.keep_last :] if checkpoint != best]
+
+
+@dataclass(frozen=True)
 class Saver:
     """Saves checkpoints of one run."""
 
     run: RunDirectory
     engine: DeepSpeedEngine
-    keep_last: int
+    retention: Retention
     dtype: str
     convergence_hash: str
+    average: WeightAverage | None = None
+    """Saved in the checkpoint too."""
 
     def save(self, position: Position) -> Diagnostic | None:
         """Saves a checkpoint and removes old ones; returns a finding when it could not be written.
@@ -55,6 +74,9 @@ class Saver:
         dist.barrier()
         with guarded(self.engine) as guard:
             self.engine.save_checkpoint(str(self.run.checkpoints), tag=partial.name, save_latest=False)
+            if self.average is not None:
+                with guard.noting():
+                    self.average.save(partial)
         failure = self._agree(guard.failure)
         if failure is None:
             failure = self._agree(self._complete(partial, tag, position) if dist.get_rank() == 0 else None)
@@ -99,7 +121,7 @@ class Saver:
 
     def _remove_old(self) -> None:
         complete, _ = catalogue(self.run)
-        for checkpoint in complete[self.keep_last :]:
+        for checkpoint in self.retention.doomed(complete):
             # A directory that is being removed must not look like a checkpoint any more.
             doomed = checkpoint.path.with_name(f"{checkpoint.path.name}{PARTIAL}")
             checkpoint.path.rename(doomed)

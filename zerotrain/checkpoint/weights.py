@@ -13,6 +13,9 @@ from zerotrain.runs.catalogue import Checkpoint
 
 StateDict = dict[str, torch.Tensor]
 
+AVERAGE = "ema_rank_{rank}.pt"
+"""File of a checkpoint with what a rank holds of the average of the weights."""
+
 _MODEL = "mp_rank_00_model_states.pt"
 _BF16_PARTITION = re.compile(r"^bf16_zero_pp_rank_(\d+)_mp_rank_00_optim_states\.pt$")
 
@@ -38,6 +41,19 @@ def _whole_module(directory: Path) -> StateDict:
     runtime/engine.py, DeepSpeed 0.19.8).
     """
     return dict(_load(directory / _MODEL)["module"])
+
+
+def averaged_weights(checkpoint: Checkpoint) -> StateDict:
+    """Returns the exponential moving average of the weights in host memory; what is not trained is as it is."""
+    weights = whole_weights(checkpoint)
+    averages: StateDict = {}
+    for file in sorted(checkpoint.path.glob(AVERAGE.format(rank="*"))):
+        saved = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+        for name, (tensor, offset, start, length) in saved["fragments"].items():
+            whole = averages.setdefault(name, torch.empty(weights[name].numel()))
+            piece = saved["averages"][tensor].reshape(-1)[offset : offset + min(length, whole.numel() - start)]
+            whole[start : start + piece.numel()] = piece
+    return weights | {name: average.view(weights[name].shape) for name, average in averages.items()}
 
 
 def _load(file: Path) -> dict[str, Any]:

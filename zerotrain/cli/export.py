@@ -9,7 +9,6 @@ from pathlib import Path
 from zerotrain.launch.attempt import refuse_missing_packages
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
-from zerotrain.units import format_count
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="RUN", type=Path, help="a run directory, such as runs/quickstart")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="where the weights go")
     parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="format; by default the training dtype")
-    parser.add_argument("--checkpoint", metavar="TAG", help="which checkpoint; by default the newest")
+    parser.add_argument("--checkpoint", metavar="TAG", help="which checkpoint, or `best`; by default the newest")
+    parser.add_argument(
+        "--weights",
+        choices=("model", "ema"),
+        help="as trained, or their average; by default the average if there is one",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -28,7 +32,6 @@ def run(given: argparse.Namespace) -> int:
     os.environ["DS_ACCELERATOR"] = "cpu"  # weights are only merged: leave the accelerators alone
     from zerotrain.checkpoint.export import export_run
 
-    exported = export_run(source, given.output, dtype=given.dtype, tag=given.checkpoint)
-    count = format_count(exported.parameters)
-    print(f"{exported.directory}: {count} parameters of `{exported.tag}` in {exported.dtype}, read back and compared")
+    exported = export_run(source, given.output, dtype=given.dtype, tag=given.checkpoint, weights=given.weights)
+    print(f"{exported.directory}: {exported}, read back and compared")
     return 0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zerotrain.runs.attempts import Attempt, attempts
-from zerotrain.runs.catalogue import catalogue
-from zerotrain.runs.history import curve, rows
+from zerotrain.runs.catalogue import Checkpoint, catalogue
+from zerotrain.runs.history import curve, evaluations, rows
+from zerotrain.runs.improvement import best_checkpoint
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.progress import evaluation_line, training_line
-from zerotrain.runs.record import read_record
+from zerotrain.runs.record import RunRecord, read_record
+from zerotrain.spec.run import KeepBestSpec
 from zerotrain.units import format_seconds
 
 
@@ -32,17 +34,25 @@ def _lines(run: RunDirectory) -> Iterator[str]:
     record, trained = read_record(run), curve(run)
     tried = attempts(run)
     outcome = tried[-1].outcome if tried else "not started"
-    yield f"{record.name}: {outcome}, {max(trained, default=0)}/{record.steps} steps"
+    reached = max([*trained, *(attempt.last_step or 0 for attempt in tried)], default=0)
+    yield f"{record.name}: {outcome}, {reached}/{record.steps} steps"
     if trained:
         yield training_line(trained[max(trained)], record.steps, None)
     for row in list(rows(run, "eval"))[-1:]:
         yield evaluation_line(row, record.steps)
     complete, passed_over = catalogue(run)
-    yield f"checkpoints: {', '.join(c.manifest.tag for c in complete) or 'none'}"
+    best = _best(run, record, complete)
+    named = (f"{c.manifest.tag} (best)" if c == best else c.manifest.tag for c in complete)
+    yield f"checkpoints: {', '.join(named) or 'none'}"
     for passed in passed_over:
         yield f"  passed over {passed.path.name}: {passed.reason}"
     for attempt in tried:
         yield _attempt(attempt)
+
+
+def _best(run: RunDirectory, record: RunRecord, complete: Sequence[Checkpoint]) -> Checkpoint | None:
+    keep = record.resolved.get("checkpoint", {}).get("keep_best")
+    return best_checkpoint(KeepBestSpec.model_validate(keep), evaluations(run), complete) if keep else None
 
 
 def _attempt(attempt: Attempt) -> str:

@@ -18,7 +18,7 @@ from zerotrain.spec.base import Spec
 from zerotrain.spec.data import PretrainedTokenizer
 from zerotrain.spec.load import UnreadSection
 from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
-from zerotrain.spec.run import RunSpec
+from zerotrain.spec.run import EarlyStoppingSpec, KeepBestSpec, RunSpec
 from zerotrain.units import Duration
 
 _SMALLEST_BUCKET = 2_000_000
@@ -151,13 +151,26 @@ class _Settling:
 
     def checkpoint(self) -> Spec:
         checkpoint = self.spec.checkpoint
-        return checkpoint.model_copy(
-            update={"save_every": self._length("checkpoint.save_every", checkpoint.save_every)}
-        )
+        update = {
+            "save_every": self._length("checkpoint.save_every", checkpoint.save_every),
+            "keep_best": self._direction("checkpoint.keep_best", checkpoint.keep_best),
+        }
+        return checkpoint.model_copy(update=update)
 
     def evaluation(self) -> Spec:
         evaluation = self.spec.evaluation
-        return evaluation.model_copy(update={"every": self._length("evaluation.every", evaluation.every)})
+        update = {
+            "every": self._length("evaluation.every", evaluation.every),
+            "early_stopping": self._direction("evaluation.early_stopping", evaluation.early_stopping),
+        }
+        return evaluation.model_copy(update=update)
+
+    def _direction(self, key: str, aim: EarlyStoppingSpec | KeepBestSpec | None) -> Spec | None:
+        if aim is None:
+            return None
+        mode, why = ("min", "less") if _falls(aim.metric) else ("max", "more")
+        settled = self._settle(f"{key}.mode", aim.mode, mode, f"{why} of `{aim.metric}` is better")
+        return aim.model_copy(update={"mode": settled})
 
     def _length(self, key: str, length: Duration | None) -> Duration | None:
         steps = self._in_steps(length) if length else None
@@ -219,9 +232,12 @@ class _Settling:
         if export is None:
             return None
         usual = dtype if dtype in ("bf16", "fp16") else "fp32"
-        return export.model_copy(
-            update={"dtype": self._settle("export.dtype", export.dtype, usual, f"`precision.dtype` is `{dtype}`")}
-        )
+        weights, why = ("ema", "the run has an `ema` section") if self.spec.ema else ("model", "`ema` is null")
+        update = {
+            "dtype": self._settle("export.dtype", export.dtype, usual, f"`precision.dtype` is `{dtype}`"),
+            "weights": self._settle("export.weights", export.weights, weights, why),
+        }
+        return export.model_copy(update=update)
 
     def hardware(self) -> Spec:
         hardware, topology = self.spec.hardware, self.topology
@@ -299,6 +315,11 @@ def _one_reward(spec: RunSpec, facts: DataFacts | None) -> dict[str, Any]:
     if spec.task.type != "reward":
         return {}
     return {"num_labels": 1, **({"pad_token_id": facts.pad_token_id} if facts else {})}
+
+
+def _falls(metric: str) -> bool:
+    """Tells whether less of a metric is better, by its name: `loss`, `ema_loss`, `perplexity`."""
+    return metric.rpartition("_")[2] in ("loss", "perplexity")
 
 
 def _special_tokens(facts: DataFacts) -> dict[str, int]:

@@ -11,25 +11,29 @@ import torch
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.arch.flops import forward_backward_flops_per_token
-from zerotrain.checkpoint.save import Position, Saver
+from zerotrain.checkpoint.average import WeightAverage
+from zerotrain.checkpoint.save import Position, Retention, Saver
 from zerotrain.compile.model import settle
 from zerotrain.data.loader import Loader
 from zerotrain.data.stores.table import open_samples
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.engine.device import device_of
 from zerotrain.engine.evaluate import evaluate
-from zerotrain.engine.hooks import Evaluate, LogUpdates, Save
+from zerotrain.engine.hooks import Average, Evaluate, LogUpdates, Save
 from zerotrain.engine.isolation import refuse_leaks
 from zerotrain.engine.loop import Hook, Training
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
+from zerotrain.engine.watch import Watch
 from zerotrain.errors import CheckpointError
 from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import surroundings
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
+from zerotrain.runs.catalogue import catalogue
+from zerotrain.runs.history import evaluations
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.run import RunSpec
@@ -55,7 +59,9 @@ class Parts:
     console: Console
 
 
-def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) -> Training:
+def assemble(
+    parts: Parts, ready: ReadyEngine, average: WeightAverage | None, state: TrainState, sink: Sink
+) -> Training:
     """Returns everything the loop needs. The untrained model is measured on the way, if the spec asks for it."""
     spec, steps, clock = parts.spec, parts.record.steps, StepClock()
     task = TASKS[spec.task.type](TaskContext(spec.task, parts.record.data.labels))
@@ -63,10 +69,14 @@ def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) ->
         _refuse_leaks(parts, ready.engine, task)
     if isinstance(task, Starting):
         _begin(parts, ready.engine, task, state.step)
+    watch = Watch(spec, steps, evaluations(parts.run, state.step), lambda: catalogue(parts.run)[0])
     hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps)]
+    if average is not None:
+        hooks.append(Average(average))
     if parts.stores["validation"] is not None:
         measuring = Evaluate(
-            _measurement(parts, ready, task, parts.stores["validation"]),
+            _measurement(parts, ready, average, task, parts.stores["validation"]),
+            watch,
             sink,
             clock,
             parts.attempt,
@@ -76,7 +86,7 @@ def assemble(parts: Parts, ready: ReadyEngine, state: TrainState, sink: Sink) ->
         if spec.evaluation.at_start and state.step == 0:
             measuring.now(state)
         hooks.append(measuring)
-    hooks.append(Save(_saving(parts, ready), clock, _steps(spec.checkpoint.save_every), steps))
+    hooks.append(Save(_saving(parts, ready, average, watch), watch, clock, _steps(spec.checkpoint.save_every), steps))
     loader = _loader(parts, str(parts.stores["train"]))
     clock.restart()
     return Training(spec, steps, ready, task, loader, state, hooks)
@@ -116,19 +126,34 @@ def _loader(parts: Parts, store: str) -> Loader:
     )
 
 
-def _measurement(parts: Parts, ready: ReadyEngine, task: Task, store: str) -> Callable[[], dict[str, float]]:
-    loader, limit = _loader(parts, store), parts.spec.evaluation.max_samples
-    return lambda: evaluate(ready.engine, task, loader, limit)
+def _measurement(
+    parts: Parts, ready: ReadyEngine, average: WeightAverage | None, task: Task, store: str
+) -> Callable[[], dict[str, float]]:
+    loader, limit, ema = _loader(parts, store), parts.spec.evaluation.max_samples, parts.spec.ema
+
+    def measure() -> dict[str, float]:
+        metrics = evaluate(ready.engine, task, loader, limit)
+        if average is None or ema is None or not ema.evaluate:
+            return metrics
+        with average.in_force():
+            averaged = evaluate(ready.engine, task, loader, limit)
+        return metrics | {f"ema_{name}": value for name, value in averaged.items()}
+
+    return measure
 
 
-def _saving(parts: Parts, ready: ReadyEngine) -> Callable[[TrainState], None]:
+def _saving(
+    parts: Parts, ready: ReadyEngine, average: WeightAverage | None, watch: Watch
+) -> Callable[[TrainState], None]:
     """Returns what saves; a checkpoint that cannot be written ends the run only if it is the last."""
     spec, record = parts.spec, parts.record
-    saver = Saver(parts.run, ready.engine, spec.checkpoint.keep_last, spec.precision.dtype, record.convergence_hash)
+    keep = Retention(spec.checkpoint.keep_last, watch.best)
+    saver = Saver(parts.run, ready.engine, keep, spec.precision.dtype, record.convergence_hash, average)
 
     def save(state: TrainState) -> None:
         unsaved = saver.save(Position(state.step, state.samples, state.tokens))
-        if unsaved is not None and state.step == record.steps:
+        is_last = state.step == record.steps or state.ending is not None
+        if unsaved is not None and is_last:
             raise CheckpointError(_as_error(unsaved))
         if unsaved is not None:
             parts.console.say(f"warning[{unsaved.code}] {unsaved.name}: {unsaved.message}; {unsaved.help}")

@@ -1,4 +1,4 @@
-"""What happens after an update: log, evaluate, save."""
+"""What happens after an update: log, average, evaluate, save."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.engine.loop import Update
 from zerotrain.engine.state import TrainState
+from zerotrain.engine.watch import Watch
 from zerotrain.monitor.meters import Speed, StepClock, peak_bytes
 from zerotrain.monitor.sinks.base import Sink
 
@@ -51,10 +53,23 @@ class LogUpdates:
 
 
 @dataclass
+class Average:
+    """Lets the average of the weights follow every update that was applied."""
+
+    average: WeightAverage
+
+    def after_update(self, state: TrainState, update: Update) -> None:
+        """Follows the update, unless it was skipped."""
+        if not update.skipped:
+            self.average.update()
+
+
+@dataclass
 class Evaluate:
     """Measures the validation data every so many updates and after the last."""
 
     measure: Callable[[], dict[str, float]]
+    watch: Watch
     sink: Sink
     clock: StepClock
     attempt: int
@@ -67,7 +82,7 @@ class Evaluate:
             self.now(state)
 
     def now(self, state: TrainState) -> None:
-        """Measures and writes the row."""
+        """Measures, writes the row, and lets the watch decide what follows from it."""
         start = time.perf_counter()
         metrics = self.measure()
         self.sink.write(
@@ -80,20 +95,23 @@ class Evaluate:
                 "time": time.time(),
             }
         )
+        self.watch.note(state, metrics)
         self.clock.restart()
 
 
 @dataclass
 class Save:
-    """Saves every so many updates and after the last."""
+    """Saves every so many updates, after the last, and when an evaluation was the best."""
 
     save: Callable[[TrainState], None]
+    watch: Watch
     clock: StepClock
     every: int | None
     last_step: int
 
     def after_update(self, state: TrainState, update: Update) -> None:
         """Saves when it is time."""
-        if state.step == self.last_step or (self.every and state.step % self.every == 0):
+        is_last = state.step == self.last_step or state.ending is not None
+        if is_last or (self.every and state.step % self.every == 0) or self.watch.wants_saved(state.step):
             self.save(state)
             self.clock.restart()

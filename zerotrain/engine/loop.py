@@ -59,10 +59,12 @@ class Training:
 
 
 def train(training: Training) -> None:
-    """Trains to the end of the run."""
+    """Trains to the end of the run, or until a hook has given a reason to end it."""
     training.ready.engine.train()
     for step in range(training.state.step + 1, training.steps + 1):
         train_step(training, step)
+        if training.state.ending is not None:
+            return
 
 
 def train_step(training: Training, step: int) -> None:

@@ -1,15 +1,19 @@
-"""Puts right what DeepSpeed 0.19.8 does to an optimizer before its first step."""
+"""Puts right what DeepSpeed 0.19.8 does to an optimizer before its first step, or before its next one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from deepspeed import DeepSpeedEngine
+from deepspeed.ops.adam import DeepSpeedCPUAdam, FusedAdam
 from deepspeed.runtime.fp16.fused_optimizer import FP16_Optimizer
 from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from torch._utils import _flatten_dense_tensors
+
+from zerotrain.engine.device import on_cpu
 
 
 def undo_dummy_step(engine: DeepSpeedEngine) -> None:
@@ -68,3 +72,35 @@ def drop_orphaned_states(engine: DeepSpeedEngine) -> None:
     owned: set[torch.Tensor] = {parameter for group in basic.param_groups for parameter in group["params"]}
     for parameter in [parameter for parameter in basic.state if parameter not in owned]:
         del basic.state[parameter]
+
+
+def replay_bias_correction(engine: DeepSpeedEngine) -> None:
+    """Brings Adam's powers of its betas on a CPU to where an uninterrupted run has them; does nothing to others.
+
+    The C++ optimizer multiplies its powers step by step, but after a gap in the steps it takes `std::pow`
+    (`IncrementStep` in csrc/includes/cpu_adam.h), which rounds otherwise: a resumed run would differ in the last bit.
+    So it is walked through the steps that were made, with nothing to update.
+    """
+    adam: Any = engine.basic_optimizer
+    update = _empty_update(adam)
+    if update is None:
+        return
+    steps = max((int(state["step"]) for state in adam.state.values() if "step" in state), default=0)
+    for step in range(1, steps + 1):
+        update(step)
+
+
+def _empty_update(adam: Any) -> Callable[[int], Any] | None:
+    """Returns what tells the C++ optimizer that a step is made, or None where there is no such optimizer."""
+    nothing = torch.zeros(0)
+    beta1, beta2 = adam.param_groups[0].get("betas", (0.0, 0.0))
+    if isinstance(adam, DeepSpeedCPUAdam):
+        return lambda step: adam.ds_opt_adam.adam_update(
+            adam.opt_id, step, 0.0, beta1, beta2, 1.0, 0.0, True, nothing, nothing, nothing, nothing
+        )
+    if isinstance(adam, FusedAdam) and on_cpu():
+        lists = [[nothing] for _ in range(4)]
+        return lambda step: adam.multi_tensor_adam(
+            0, adam._dummy_overflow_buf, lists, 0.0, beta1, beta2, 1.0, step, adam.adam_w_mode, 1, 0.0
+        )
+    return None

@@ -8,13 +8,15 @@ from textwrap import indent
 
 import torch.distributed as dist
 
-from zerotrain.checkpoint.export import export_run
+from zerotrain.checkpoint.average import WeightAverage
+from zerotrain.checkpoint.export import BEST, export_run
 from zerotrain.checkpoint.generate import generate
 from zerotrain.checkpoint.resume import checkpoint_to_resume, load_checkpoint, refuse_other_world_size
 from zerotrain.diagnostic import error
 from zerotrain.engine.assemble import Parts, assemble
 from zerotrain.engine.loop import train
 from zerotrain.engine.meet import OpenedRun
+from zerotrain.engine.quirks import replay_bias_correction
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine, build_engine
 from zerotrain.engine.state import TrainState
@@ -24,9 +26,10 @@ from zerotrain.monitor.sinks.console import ConsoleSink
 from zerotrain.monitor.sinks.table import open_sinks
 from zerotrain.runs.attempts import Attempt, end_attempt, write_attempt
 from zerotrain.runs.catalogue import Checkpoint
+from zerotrain.runs.history import evaluations
+from zerotrain.runs.improvement import reason_to_stop
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import ExportSpec, RunSpec
-from zerotrain.units import format_count
 
 
 def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> None:
@@ -40,10 +43,13 @@ def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> None:
     checkpoint = _checkpoint(parts)
     _begin(parts, checkpoint)
     ready = build_engine(run.directory, spec, record.data, console.say)
-    state = _state(parts, ready, checkpoint)
+    average = WeightAverage(ready.engine, spec.ema) if spec.ema else None
+    state = _state(parts, ready, average, checkpoint)
     console_sink = ConsoleSink(console, record.steps)
     with closing(open_sinks(run.directory, spec.monitor, ranks.rank, state.step + 1, console_sink)) as sink:
-        train(assemble(parts, ready, state, sink))
+        train(assemble(parts, ready, average, state, sink))
+    if state.ending is not None:
+        console.say(f"stopped early, after {state.step} of {record.steps} steps: {state.ending}")
     _finish(parts, state)
 
 
@@ -55,10 +61,20 @@ def _checkpoint(parts: Parts) -> Checkpoint | None:
     if checkpoint is None:
         return None
     refuse_other_world_size(checkpoint, parts.ranks.world_size)
-    if checkpoint.manifest.step >= parts.record.steps:
-        message = f"the run has made all its {parts.record.steps} steps"
-        raise CheckpointError(error("ZT709", "finished-run", message, help="start a new run from its export"))
+    _refuse_finished(parts, checkpoint.manifest.step)
     return checkpoint
+
+
+def _refuse_finished(parts: Parts, step: int) -> None:
+    stopping = parts.spec.evaluation.early_stopping
+    early = reason_to_stop(stopping, evaluations(parts.run, step)) if stopping else None
+    if step >= parts.record.steps:
+        message = f"the run has made all its {parts.record.steps} steps"
+    elif early is not None:
+        message = f"the run stopped early, after {step} of {parts.record.steps} steps: {early}"
+    else:
+        return
+    raise CheckpointError(error("ZT709", "finished-run", message, help="start a new run from its export"))
 
 
 def _begin(parts: Parts, checkpoint: Checkpoint | None) -> None:
@@ -68,10 +84,15 @@ def _begin(parts: Parts, checkpoint: Checkpoint | None) -> None:
         write_attempt(parts.run, started)
 
 
-def _state(parts: Parts, ready: ReadyEngine, checkpoint: Checkpoint | None) -> TrainState:
+def _state(
+    parts: Parts, ready: ReadyEngine, average: WeightAverage | None, checkpoint: Checkpoint | None
+) -> TrainState:
     if checkpoint is None:
         return TrainState()
     position = load_checkpoint(ready.engine, checkpoint)
+    replay_bias_correction(ready.engine)
+    if average is not None:
+        average.load(checkpoint)
     parts.console.say(f"continuing from `{checkpoint.manifest.tag}`")
     return TrainState(position.step, position.samples, position.tokens)
 
@@ -84,15 +105,13 @@ def _finish(parts: Parts, state: TrainState) -> None:
         return
     if parts.spec.export is not None:
         _export(parts, parts.spec.export)
-    end_attempt(parts.run, parts.attempt, "finished", last_step=state.step)
+    end_attempt(parts.run, parts.attempt, "finished", last_step=state.step, reason=state.ending)
 
 
 def _export(parts: Parts, export: ExportSpec) -> None:
-    exported = export_run(parts.run, parts.run.export, dtype=export.dtype)
-    size = format_count(exported.parameters)
-    parts.console.say(
-        f"exported {size} parameters in {exported.dtype} to `{exported.directory}`, read back and compared"
-    )
+    tag = BEST if export.checkpoint == "best" else None
+    exported = export_run(parts.run, parts.run.export, dtype=export.dtype, tag=tag, weights=export.weights)
+    parts.console.say(f"exported {exported} to `{exported.directory}`, read back and compared")
     if export.sample is not None:
         for text in generate(exported.directory, export.sample, parts.spec.seed):
             parts.console.say(f"\ngenerated by plain transformers from the export:\n{indent(text, '    ')}")

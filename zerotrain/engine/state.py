@@ -17,6 +17,8 @@ class TrainState:
     """Samples consumed."""
     tokens: int = 0
     """Tokens trained on."""
+    ending: str | None = None
+    """Why training ends with this step, though the run has more."""
 
     def advance(self, batch: GlobalBatch) -> None:
         """Notes that the batch has been trained on."""

@@ -33,7 +33,7 @@ class Attempt:
     ended: float | None = None
     last_step: int | None = None
     reason: str | None = None
-    """Why it ended, unless it finished."""
+    """Why it ended; of one that finished, why before the last step of the run."""
 
 
 def attempts(run: RunDirectory) -> list[Attempt]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from zerotrain.spec.base import Bool, Length, NonNegativeInt, PositiveInt, RawKeys, Spec
+from zerotrain.spec.base import Auto, Beta, Bool, Length, NonNegativeFloat, NonNegativeInt, PositiveInt, RawKeys, Spec
 from zerotrain.spec.data import DataSpec
 from zerotrain.spec.model import ModelSpec
 from zerotrain.spec.parallelism import (
@@ -38,6 +38,18 @@ def _plain_name(name: str) -> str:
     return name
 
 
+Direction = Literal["min", "max"]
+
+
+class KeepBestSpec(Spec):
+    """The checkpoint of the step with the best evaluation is kept, and saved if no save is due."""
+
+    metric: str = "loss"
+    """Name of the metric, as the evaluation reports it."""
+    mode: Direction | Auto = "auto"
+    """Whether less or more is better; `auto`: less of a loss or a perplexity, more of anything else."""
+
+
 class CheckpointSpec(Spec):
     """When the state of the run is saved. The last step is always saved."""
 
@@ -45,6 +57,21 @@ class CheckpointSpec(Spec):
     """Interval between checkpoints; `null`: only at the end."""
     keep_last: PositiveInt = 2
     """Newest checkpoints that are kept."""
+    keep_best: KeepBestSpec | None = None
+    """Keep the checkpoint of the best evaluation too; `null`: only the newest ones."""
+
+
+class EarlyStoppingSpec(Spec):
+    """Training ends when a metric has not improved for some evaluations in a row."""
+
+    metric: str = "loss"
+    """Name of the metric, as the evaluation reports it."""
+    mode: Direction | Auto = "auto"
+    """Whether less or more is better; `auto`: less of a loss or a perplexity, more of anything else."""
+    patience: PositiveInt = 3
+    """Evaluations in a row without an improvement after which training stops."""
+    min_delta: NonNegativeFloat = 0.0
+    """Only a change by more than this counts as an improvement."""
 
 
 class EvaluationSpec(Spec):
@@ -56,8 +83,24 @@ class EvaluationSpec(Spec):
     """Measure the untrained model too."""
     max_samples: PositiveInt | None = None
     """Use only the first so many validation samples."""
-    early_stopping: None = None
+    early_stopping: EarlyStoppingSpec | None = None
     """Stop when a metric no longer improves; `null`: never."""
+
+
+class EmaSpec(Spec):
+    """An exponential moving average of the weights, kept in fp32 beside the optimizer's own and divided as they are.
+
+    It takes 4 bytes per parameter more, and begins with the weights that training begins with.
+    """
+
+    decay: Beta = 0.999
+    """Part of the average that stays when weights enter it: average = decay x average + (1 - decay) x weights."""
+    warmup: Bool = True
+    """Begin with a smaller decay, min(decay, (1 + t) / (10 + t)) at the t-th time, so that the start is forgotten."""
+    every: PositiveInt = 1
+    """Updates from one time that weights enter the average to the next; skipped updates do not count."""
+    evaluate: Bool = False
+    """Measure the average as well; its metrics have the prefix `ema_`."""
 
 
 class MonitorSpec(Spec):
@@ -83,6 +126,10 @@ class ExportSpec(Spec):
 
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Format of the weights; `auto`: the training dtype."""
+    checkpoint: Literal["last", "best"] = "last"
+    """Which checkpoint is exported: the newest, or the one `checkpoint.keep_best` keeps."""
+    weights: Literal["auto", "model", "ema"] = "auto"
+    """The weights that were trained or their average; `auto`: the average if the run has an `ema` section."""
     sample: SampleSpec | None = None
     """Generate text from the exported weights."""
 
@@ -145,6 +192,8 @@ class RunSpec(Spec):
     activation_checkpointing: ActivationCheckpointingField = ActivationCheckpointingSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
+    ema: EmaSpec | None = None
+    """Average the weights over the updates; `null`: no average."""
     monitor: MonitorSpec = MonitorSpec()
     export: ExportSpec | None = None
     """Export at the end of training; `null`: only on request."""

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, dialogues, launch, optimizer, parallel, precision, reading, runs, zero
+from zerotrain.check.rules import (
+    batch,
+    data,
+    dialogues,
+    launch,
+    optimizer,
+    parallel,
+    precision,
+    reading,
+    runs,
+    watching,
+    zero,
+)
 
 TABLES: tuple[tuple[Rule, ...], ...] = (
     reading.RULES,
@@ -15,5 +27,6 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     data.RULES,
     dialogues.RULES,
     runs.RULES,
+    watching.RULES,
     launch.RULES,
 )

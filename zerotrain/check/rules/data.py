@@ -204,7 +204,7 @@ def tokens_of_images(case: Case) -> Iterator[Diagnostic]:
     spec = case.spec
     lengths = {
         "horizon": spec.horizon,
-        "schedule.warmup": spec.schedule.warmup,
+        "schedule.warmup": getattr(spec.schedule, "warmup", None),
         "checkpoint.save_every": spec.checkpoint.save_every,
         "evaluation.every": spec.evaluation.every,
     }
