@@ -121,7 +121,9 @@ class _Writing:
         for code in self._faults.counts:
             say(f"warning {code} {self._faults.name(code)}: {self._faults.message(code, key, 'left out')}")
         if self._cut:
-            say(f"{self._cut:,} sequences of `{key}` were cut to {self._treatment.limit:,} tokens")
+            limit = self._treatment.limit
+            noun = "sequence" if self._cut == 1 else "sequences"
+            say(f"{self._cut:,} {noun} of `{key}` {'was' if self._cut == 1 else 'were'} cut to {limit:,} tokens")
         if not records:
             message = f"no record of `{key}` is left"
             raise DataError(error("ZT603", "empty-data", message, help="raise `data.seq_len`", key=key))
