@@ -180,8 +180,8 @@ def preprocessor(image: ImageSpec) -> dict[str, Any]:
 
 
 def _copy_tokenizer(source: Path, directory: Path) -> None:
-    for file in sorted(source.glob("*.json")):
-        if file.name != "meta.json":
+    for file in sorted(source.iterdir()):
+        if file.suffix in (".json", ".jinja") and file.name != "meta.json":
             shutil.copy2(file, directory / file.name)
 
 

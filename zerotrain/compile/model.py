@@ -32,9 +32,12 @@ HEADS: Mapping[str, str] = {
 
 def model_config(spec: RunSpec, pretrained: Mapping[str, Any] | None) -> tuple[str | None, dict[str, Any]]:
     """Returns the model type and the config keys that are known, the vocabulary's size among them."""
+    own = _one_reward(spec) | spec.model.config
     if pretrained is not None:
-        return str(pretrained["model_type"]), {**pretrained, **spec.model.config}
-    config = _image_keys(spec) | spec.model.config
+        left_out = ("id2label", "label2id") if "num_labels" in own else ()
+        kept = {key: value for key, value in pretrained.items() if key not in left_out}
+        return str(pretrained["model_type"]), {**kept, **own}
+    config = _image_keys(spec) | own
     vocabulary = _vocabulary(spec)
     if vocabulary is not None:
         config.setdefault("vocab_size", vocabulary)
@@ -44,6 +47,14 @@ def model_config(spec: RunSpec, pretrained: Mapping[str, Any] | None) -> tuple[s
 def _image_keys(spec: RunSpec) -> dict[str, Any]:
     try:
         return image_keys(spec)
+    except UnreadSection:
+        return {}
+
+
+def _one_reward(spec: RunSpec) -> dict[str, Any]:
+    """Returns the key of the config of a model that gives one number, for the task that needs it."""
+    try:
+        return {"num_labels": 1} if spec.task.type == "reward" else {}
     except UnreadSection:
         return {}
 

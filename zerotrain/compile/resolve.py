@@ -255,7 +255,7 @@ class _Settling:
 
     def model(self) -> Spec:
         model, facts = self.spec.model, self.facts
-        config = (_classes(facts) if facts else {}) | model.config
+        config = _one_reward(self.spec, facts) | (_classes(facts) if facts else {}) | model.config
         if model.architecture is None:
             return model.model_copy(update={"config": config})
         for key, value in image_keys(self.spec).items():
@@ -329,6 +329,13 @@ def _classes(facts: DataFacts) -> dict[str, Any]:
     numbers = {label: number for number, label in enumerate(facts.labels)}
     padding = {"pad_token_id": facts.pad_token_id} if facts.vocab_size else {}
     return {"id2label": names, "label2id": numbers, **padding}
+
+
+def _one_reward(spec: RunSpec, facts: DataFacts | None) -> dict[str, Any]:
+    """Returns the keys of the config of a model that gives one number, and finds the last token by the padding."""
+    if spec.task.type != "reward":
+        return {}
+    return {"num_labels": 1, **({"pad_token_id": facts.pad_token_id} if facts else {})}
 
 
 def _falls(metric: str) -> bool:

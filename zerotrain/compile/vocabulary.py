@@ -12,6 +12,14 @@ END_OF_TEXT = "<|endoftext|>"
 CLASSIFY, SEPARATE, MASK = "[CLS]", "[SEP]", "[MASK]"
 TURN_BEGINS, TURN_ENDS = "<|im_start|>", "<|im_end|>"
 
+CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+"""The template that turns a chat into text, for tokenizers of our making."""
+
 _ENCODER = (END_OF_TEXT, CLASSIFY, SEPARATE, MASK)
 _CHAT = (END_OF_TEXT, TURN_BEGINS, TURN_ENDS)
 

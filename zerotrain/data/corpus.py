@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -60,18 +60,18 @@ class _Digest:
 
 
 @dataclass
-class _Faults:
-    """The records of one source that are of no use, by code."""
+class Faults:
+    """Records that are of no use, by code."""
 
     counts: Counter[str] = field(default_factory=Counter[str])
     first: dict[str, list[tuple[str, Fault]]] = field(default_factory=dict[str, "list[tuple[str, Fault]]"])
 
-    def add(self, record: Record, fault: Fault) -> None:
+    def add(self, name: str, fault: Fault) -> None:
         """Counts one more record, and remembers the first few."""
         self.counts[fault.code] += 1
         shown = self.first.setdefault(fault.code, [])
         if len(shown) < _NAMED:
-            shown.append((record.name, fault))
+            shown.append((name, fault))
 
     def name(self, code: str) -> str:
         """Returns the name of the fault."""
@@ -108,7 +108,11 @@ class Corpus:
     """Each source by itself."""
 
     def examples(self) -> Iterator[Example]:
-        """Yields what every record of use holds, in the order of the sources.
+        """Yields what every record of use holds, in the order of the sources; raises as `named` does."""
+        return (example for _, example in self.named())
+
+    def named(self) -> Iterator[tuple[str, Example]]:
+        """Yields the name of every record of use, and what it holds, in the order of the sources.
 
         Raises DataError (ZT604) at the end when it is not what it was when the corpus was scanned.
         """
@@ -119,7 +123,7 @@ class Corpus:
                 example = _read(self.reader, record)
                 if not isinstance(example, Fault):
                     digest.add(_content(example))
-                    yield example
+                    yield record.name, example
         if digest.value() != self.digest:
             raise DataError(*(problems or [self._changed()]))
 
@@ -143,11 +147,11 @@ def scan(
     digest, parts = _Digest(), list[Corpus]()
     for position, source in enumerate(sources):
         place, found_before = f"{key}[{position}]", len(problems)
-        own, faults = _Digest(), _Faults()
+        own, faults = _Digest(), Faults()
         for record in _records(source, place, problems):
             example = _read(reader, record)
             if isinstance(example, Fault):
-                faults.add(record, example)
+                faults.add(record.name, example)
             else:
                 content = _content(example)
                 digest.add(content)
@@ -164,7 +168,7 @@ def scan(
 def _tell(
     source: SourceSpec,
     place: str,
-    faults: _Faults,
+    faults: Faults,
     problems: list[Diagnostic],
     say: Say,
     *,
@@ -173,7 +177,7 @@ def _tell(
     found_before: int,
 ) -> None:
     """Appends what is wrong with a source, and says what is skipped of it."""
-    problems += _refused(faults, place, skip=skip and not is_empty)
+    problems += refused(faults, place, skip=skip and not is_empty)
     for code in faults.counts:
         if code == EMPTY or skip:
             say(f"warning {code} {faults.name(code)}: {faults.message(code, place, 'skipped')}")
@@ -181,9 +185,10 @@ def _tell(
         problems.append(_empty(source, place, faults.counts[EMPTY]))
 
 
-def _refused(faults: _Faults, key: str, *, skip: bool) -> list[Diagnostic]:
+def refused(faults: Faults, key: str, *, skip: bool, skipped: Collection[str] = (EMPTY,)) -> list[Diagnostic]:
+    """Returns the findings about records that are of no use; none when all are skipped, or those with their codes."""
     way_out = "put them right, or set `data.bad_samples: skip`"
-    codes = [code for code in faults.counts if code != EMPTY and not skip]
+    codes = [code for code in faults.counts if code not in skipped and not skip]
     return [
         error(code, faults.name(code), faults.message(code, key, "cannot be used"), help=way_out, key=key)
         for code in codes

@@ -138,7 +138,8 @@ def _prepared(layers: Sequence[Layer], tokenizer: Layer | None, form: Form, corp
         validation_samples=validation.facts["samples"] if validation else 0,
         validation_tokens=validation.facts["tokens"] if validation else 0,
         labels=list(form.labels),
-        skipped=sum(sum(corpus.skipped.values()) for corpus in corpora),
+        skipped=sum(sum(corpus.skipped.values()) for corpus in corpora)
+        + sum(layer.facts.get("skipped", 0) for layer in layers),
     )
     folder = tokenizer.path if tokenizer else None
     return PreparedData(train.path, validation.path if validation else None, folder, facts)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from zerotrain.compile.vocabulary import CLASSIFY, END_OF_TEXT, MASK, SEPARATE
+from zerotrain.compile.vocabulary import CHATML, CLASSIFY, END_OF_TEXT, MASK, SEPARATE, TURN_ENDS
 from zerotrain.data.cache import Layer, Say, obtain
 from zerotrain.data.corpus import Corpus
 from zerotrain.data.pretrained import CONFIG_FILE, TOKENIZER_FILE, Pretrained, unbounded
@@ -160,16 +160,18 @@ def _own_layer(root: Path, text: str, own: Own, say: Say) -> Layer:
         if CLASSIFY in own.special_tokens:
             tokenizer.post_processor = _wrapped(tokenizer)
         content = tokenizer.to_str().encode()
-        end = tokenizer.get_vocab()[END_OF_TEXT]
+        end, pad = (tokenizer.get_vocab()[configuration[name]] for name in ("eos_token", "pad_token"))
         (folder / TOKENIZER_FILE).write_bytes(content)
-        (folder / CONFIG_FILE).write_text(json.dumps(_configuration(own), indent=2) + "\n")
-        print_of = fingerprint(content, end, end)
+        (folder / CONFIG_FILE).write_text(json.dumps(configuration, indent=2) + "\n")
+        print_of = fingerprint(content, end, pad)
         names = {"cls_token_id": CLASSIFY, "sep_token_id": SEPARATE, "mask_token_id": MASK}
         encoder = {name: tokenizer.token_to_id(token) for name, token in names.items()}
-        return asdict(TokenizerFacts(print_of, tokenizer.get_vocab_size(), end, end, splittable=True, **encoder))
+        return asdict(TokenizerFacts(print_of, tokenizer.get_vocab_size(), end, pad, splittable=True, **encoder))
 
+    configuration = _configuration(own)
     key = {"tokenizers": version("tokenizers"), "text": blake2b(text.encode()).hexdigest(), "limit": own.max_positions}
-    return obtain(root, "tokenizer", key | {"special_tokens": list(own.special_tokens)}, build, say)
+    key |= {"special_tokens": list(own.special_tokens), "template": configuration.get("chat_template")}
+    return obtain(root, "tokenizer", key, build, say)
 
 
 def _wrapped(tokenizer: Tokenizer) -> Any:
@@ -180,7 +182,11 @@ def _wrapped(tokenizer: Tokenizer) -> Any:
 
 
 def _configuration(own: Own) -> dict[str, Any]:
-    """Returns what transformers needs to know; there is no unknown token, because every byte has an entry."""
+    """Returns what transformers needs to know; there is no unknown token, because every byte has an entry.
+
+    In a chat the end of a turn is the end that generation stops at.
+    """
+    chat = {"eos_token": TURN_ENDS, "chat_template": CHATML}
     encoder = {"cls_token": CLASSIFY, "sep_token": SEPARATE, "mask_token": MASK}
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -188,6 +194,7 @@ def _configuration(own: Own) -> dict[str, Any]:
         "eos_token": END_OF_TEXT,
         "pad_token": END_OF_TEXT,
         **(encoder if CLASSIFY in own.special_tokens else {}),
+        **(chat if TURN_ENDS in own.special_tokens else {}),
         "clean_up_tokenization_spaces": False,
         "model_max_length": own.max_positions or _UNLIMITED,
     }

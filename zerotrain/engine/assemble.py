@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import torch
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.arch.flops import forward_backward_flops_per_token
@@ -38,7 +39,7 @@ from zerotrain.runs.history import evaluations
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.run import RunSpec
-from zerotrain.tasks.base import Task, TaskContext
+from zerotrain.tasks.base import Pass, Start, Starting, Task, TaskContext
 from zerotrain.tasks.masked_lm import MaskedLm
 from zerotrain.tasks.pretrain import Pretrain
 from zerotrain.tasks.table import TASKS
@@ -71,6 +72,8 @@ def assemble(
         _refuse_leaks(parts, ready.engine, task)
     if isinstance(task, MaskedLm) and spec.data.packing == "isolated":
         _refuse_entangled(parts, ready.engine, task)
+    if isinstance(task, Starting):
+        _begin(parts, ready.engine, task, state.step)
     watch = Watch(spec, steps, evaluations(parts.run, state.step), lambda: catalogue(parts.run)[0])
     hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps)]
     if average is not None:
@@ -104,6 +107,22 @@ def _refuse_entangled(parts: Parts, engine: DeepSpeedEngine, task: MaskedLm) -> 
     engine.eval()
     refuse_entangled(lambda arrays: task.logits(engine, Batch(arrays)), parts.record.data.vocab_size, device_of(engine))
     engine.train()
+
+
+def _begin(parts: Parts, engine: DeepSpeedEngine, task: Starting, step: int) -> None:
+    limits = {"train": None, "validation": parts.spec.evaluation.max_samples}
+    stores = {name: store for name, store in parts.stores.items() if name in limits and store is not None}
+    device = device_of(engine)
+    data = {name: _pass(parts, store, limits[name], device) for name, store in stores.items()}
+    folder, fingerprint = parts.run.reference, parts.record.data.fingerprint
+    engine.eval()
+    task.begin(Start(engine, device, step, folder, fingerprint, data, parts.ranks.is_first))
+    engine.train()
+
+
+def _pass(parts: Parts, store: str, limit: int | None, device: torch.device) -> Pass:
+    loader, samples = _loader(parts, store), len(open_samples(Path(store)))
+    return Pass(min(samples, limit or samples), lambda: (micro.batch.to(device) for micro in loader.sequential(limit)))
 
 
 def _loader(parts: Parts, store: str) -> Loader:

@@ -63,6 +63,11 @@ class RunDirectory:
         return self.root / "checkpoints"
 
     @property
+    def reference(self) -> Path:
+        """What the untrained model says of the data, for tasks that compare with it."""
+        return self.root / "reference"
+
+    @property
     def export(self) -> Path:
         """Hugging Face weights."""
         return self.root / "export"

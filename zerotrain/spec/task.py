@@ -6,12 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zerotrain.spec.base import Bool, PositiveInt, Spec
+from zerotrain.spec.base import Bool, PositiveFloat, PositiveInt, Spec
 
 Smoothing = Annotated[float, Field(strict=True, ge=0, lt=1)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Probability = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Labels = Annotated[list[str], Field(min_length=2)]
+HalfSmoothing = Annotated[float, Field(strict=True, ge=0, lt=0.5)]
+NonNegative = Annotated[float, Field(strict=True, ge=0)]
+TooLong = Literal["drop", "cut", "refuse"]
 
 
 class PretrainTask(Spec):
@@ -61,6 +64,49 @@ class ImageClassificationTask(Spec):
     """Report too how often the right class is among the so many likeliest: `[5]` adds `top_5_accuracy`."""
 
 
+class SftTask(Spec):
+    """Learn to answer; a record has `messages`, or `prompt` and `completion` (both text, or both lists of messages)."""
+
+    type: Literal["sft"]
+    train_on: Literal["answers", "all"] = "answers"
+    """`answers`: only what the assistant says is trained, the token that ends an answer included; `all`: every token.
+    Of `prompt` and `completion` only the completion is an answer."""
+    too_long: TooLong = "drop"
+    """What becomes of a record of more than `data.seq_len` tokens: `drop` leaves it out, `cut` trains on its beginning,
+    `refuse` stops before training. The first two are counted, and said."""
+    label_smoothing: Smoothing = 0.0
+    """Share of the target that is spread over the whole vocabulary."""
+
+
+class DpoTask(Spec):
+    """Prefer one answer to another; a record has `prompt`, `chosen` and `rejected`, all text or all lists of messages.
+
+    The reference is the model as it is before the first step; its probabilities are computed once and kept.
+    """
+
+    type: Literal["dpo"]
+    beta: PositiveFloat = 0.1
+    """How strongly the model is held to the reference: the larger, the closer it stays."""
+    loss: Literal["sigmoid", "ipo", "hinge"] = "sigmoid"
+    """`sigmoid`: DPO; `ipo`: a squared distance that cannot grow without bound, of the mean over tokens; `hinge`: no
+    loss beyond a margin."""
+    label_smoothing: HalfSmoothing = 0.0
+    """Probability that a pair is labelled the wrong way round (conservative DPO); for `sigmoid` only."""
+    too_long: TooLong = "drop"
+    """What becomes of a pair in which a sequence has more than `data.seq_len` tokens, as for `sft`."""
+
+
+class RewardTask(Spec):
+    """Give the better of two answers the higher number; records are those of `dpo`."""
+
+    type: Literal["reward"]
+    center_coefficient: NonNegative = 0.0
+    """Weight of the squared sum of both rewards, which keeps them around 0."""
+    too_long: TooLong = "drop"
+    """What becomes of a pair in which a sequence has more than `data.seq_len` tokens, as for `sft`."""
+
+
 TaskSpec = Annotated[
-    PretrainTask | MaskedLmTask | SequenceClassificationTask | ImageClassificationTask, Field(discriminator="type")
+    PretrainTask | MaskedLmTask | SequenceClassificationTask | ImageClassificationTask | SftTask | DpoTask | RewardTask,
+    Field(discriminator="type"),
 ]

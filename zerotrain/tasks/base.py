@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -36,6 +37,35 @@ class TaskContext:
     """Names of the classes, where there are any."""
 
 
+@dataclass(frozen=True)
+class Pass:
+    """One pass over some data in order, divided over the ranks; each rank has the same number of batches."""
+
+    samples: int
+    """Samples of all ranks."""
+    batches: Callable[[], Iterator[Batch]]
+    """Returns this rank's, on its device."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is known before an attempt trains on."""
+
+    model: Model
+    """In evaluation mode."""
+    device: torch.device
+    step: int
+    """Updates that were made; 0: the weights are those that the run starts from."""
+    folder: Path
+    """Where what is learned then is kept for later attempts."""
+    fingerprint: str
+    """Of the data."""
+    data: Mapping[str, Pass]
+    """`train`, and `validation` where there is some."""
+    is_first: bool
+    """This rank writes."""
+
+
 class Meter(Protocol):
     """Measures a model on validation data, batch by batch."""
 
@@ -66,4 +96,13 @@ class Task(Protocol):
 
     def meter(self, model: Model, device: torch.device) -> Meter:
         """Returns a new meter for one pass over the validation data."""
+        ...
+
+
+@runtime_checkable
+class Starting(Protocol):
+    """A task that needs to know something before it can be trained on, such as what the untrained model says."""
+
+    def begin(self, start: Start) -> None:
+        """Is called on every rank before the first update of each attempt, and before the first measurement."""
         ...

@@ -49,9 +49,9 @@ def test_isolated_has_every_input_once_and_no_segment_leaves_its_document(inputs
     first = np.searchsorted(offsets, index.starts, side="right")
     label = np.searchsorted(offsets, index.starts + index.lengths, side="right")
     assert np.array_equal(first, label)
-    assert index.trained.max() <= seq_len
-    assert index.trained.min() >= 1
-    assert index.trained.sum() == sum(inputs)
+    assert index.inputs.max() <= seq_len
+    assert index.inputs.min() >= 1
+    assert index.inputs.sum() == sum(inputs)
 
 
 @given(inputs_of_documents, st.integers(1, 70))
@@ -81,7 +81,7 @@ def test_concat_has_every_token_once_up_to_the_last_full_sample(inputs: list[int
 
     full = stream // seq_len
     assert covered(index) == list(range(full * seq_len if full else stream))
-    assert index.trained.tolist() == [min(seq_len, stream)] * max(1, full)
+    assert index.inputs.tolist() == [min(seq_len, stream)] * max(1, full)
 
 
 @given(st.lists(st.integers(1, 30), min_size=1, max_size=120), st.integers(30, 50))

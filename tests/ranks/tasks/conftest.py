@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -64,3 +66,65 @@ def exported(train: Any) -> Callable[..., Path]:
         return export_run(result.run, result.run.export).directory
 
     return export
+
+
+DECODER: dict[str, Any] = {
+    "architecture": "llama",
+    "config": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 512,
+    },
+}
+
+
+@pytest.fixture(scope="session")
+def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sums, asked in one turn or two, of different lengths."""
+    draw, path = random.Random(3), tmp_path_factory.mktemp("chats") / "chats.jsonl"
+    with path.open("w") as file:
+        for _ in range(70):
+            messages: list[dict[str, str]] = [{"role": "system", "content": "Add."}] if draw.random() < 0.3 else []
+            for _ in range(draw.randint(1, 2)):
+                left, right = draw.randrange(100), draw.randrange(10)
+                messages += [
+                    {"role": "user", "content": f"{left} + {right}"},
+                    {"role": "assistant", "content": f"{left + right}" + "!" * draw.randrange(4)},
+                ]
+            file.write(json.dumps({"messages": messages}) + "\n")
+    return path
+
+
+@pytest.fixture(scope="session")
+def preferences(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Answers, of which the polite one is better."""
+    draw, path = random.Random(5), tmp_path_factory.mktemp("pairs") / "pairs.jsonl"
+    with path.open("w") as file:
+        for _ in range(70):
+            asked = " ".join(draw.choices(["tea", "or", "bread", "now", "and", "jam"], k=draw.randint(1, 5)))
+            answers = [f"{draw.choice(['sure', 'yes', 'fine'])}, {word}" for word in ("please", "no")]
+            record = {"prompt": [{"role": "user", "content": asked}]}
+            sides = ([{"role": "assistant", "content": answer}] for answer in answers)
+            file.write(json.dumps(record | dict(zip(("chosen", "rejected"), sides, strict=True))) + "\n")
+    return path
+
+
+@pytest.fixture
+def changes_for() -> Callable[[dict[str, Any], Path], Changes]:
+    """Returns the changes that make the tiny spec one of a task on some dialogues."""
+
+    def changes(task: dict[str, Any], data: Path) -> Changes:
+        source = {"type": "jsonl", "path": str(data)}
+        return {
+            "task": task,
+            "model": DECODER,
+            "data.train": [{**source, "split": "train"}],
+            "data.validation": [{**source, "split": "validation"}],
+            "data.seq_len": 192,
+            "evaluation": {"every": "2 steps"},
+            "optimizer.lr": 3e-3,
+        }
+
+    return changes

@@ -6,7 +6,9 @@ from zerotrain.check.rule import Rule
 from zerotrain.check.rules import (
     batch,
     data,
+    dialogues,
     images,
+    launch,
     masking,
     optimizer,
     parallel,
@@ -29,6 +31,7 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     sources.RULES,
     masking.RULES,
     images.RULES,
+    dialogues.RULES,
     runs.RULES,
     watching.RULES,
     launch.RULES,

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from zerotrain.data.forms.base import Form
+from zerotrain.data.forms.chat import ChatForm
 from zerotrain.data.forms.classification import TextClassificationForm
 from zerotrain.data.forms.images import ImageClassificationForm
+from zerotrain.data.forms.preference import PreferenceForm
 from zerotrain.data.forms.text import MaskedTextForm, TextForm
 
 FORMS: Mapping[str, Callable[[Any], Form]] = {
@@ -15,5 +17,8 @@ FORMS: Mapping[str, Callable[[Any], Form]] = {
     "masked_lm": MaskedTextForm,
     "sequence_classification": TextClassificationForm,
     "image_classification": ImageClassificationForm,
+    "sft": ChatForm,
+    "dpo": PreferenceForm,
+    "reward": PreferenceForm,
 }
 """Form of a task, by `task.type`, made of the task's section of the spec."""

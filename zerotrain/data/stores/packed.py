@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from zerotrain.data.cache import Facts, Layer, Say, damaged, obtain, open_layer
 from zerotrain.data.stores.base import IGNORED, Arrays, Counts
-from zerotrain.data.stores.packing import PACKINGS, Int64s
-from zerotrain.data.stores.tokens import DOCUMENTS_FILE, TOKENS_FILE, TOKENS_KIND
+from zerotrain.data.stores.packing import PACKINGS, Int64s, SampleIndex
+from zerotrain.data.stores.tokens import DOCUMENTS_FILE, TOKENS_FILE, TOKENS_KIND, TRAINED_FILE
 from zerotrain.data.tokenizer import TokenizerFacts
 from zerotrain.errors import DataError
 from zerotrain.spec.data import DataSpec
 
 KIND = "samples"
 
-_ARRAYS = ("starts", "lengths", "sample_offsets", "trained")
+_ARRAYS = ("starts", "lengths", "sample_offsets", "inputs", "trained")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Sample:
 
     input_ids: Int64s
     labels: Int64s
-    """The token to predict at each input; -100 at padding."""
+    """The token to predict at each input; -100 at padding, and where nothing is trained."""
     position_ids: Int64s
     """Counted from 0 in each segment, and in the padding."""
     segment_ids: Int64s
@@ -43,8 +43,11 @@ class SampleStore:
         self.seq_len: int = facts["seq_len"]
         self.pad_token_id: int = facts["pad_token_id"]
         self._samples: int = facts["samples"]
-        self._starts, self._lengths, self._offsets, self._trained = (_array(path, name) for name in _ARRAYS)
+        self._starts, self._lengths, self._offsets, self._inputs, self._trained = (
+            _array(path, name) for name in _ARRAYS
+        )
         self._tokens = np.asarray(np.memmap(tokens.path / TOKENS_FILE, tokens.facts["dtype"], mode="r"))
+        self._is_trained = trained_tokens(tokens)
 
     @classmethod
     def open(cls, path: Path) -> SampleStore:
@@ -78,12 +81,12 @@ class SampleStore:
         counts = self._offsets[chosen + 1] - first
         segments = ranges(first, counts)
         lengths = self._lengths[segments].astype(np.int64)
-        filled = self._trained[chosen].astype(np.int64)
+        filled = self._inputs[chosen].astype(np.int64)
         within = ranges(np.zeros_like(lengths), lengths)
         cells = ranges(np.arange(len(chosen)) * self.seq_len, filled)
         source = np.repeat(self._starts[segments], lengths) + within
         blank.input_ids.reshape(-1)[cells] = self._tokens[source]
-        blank.labels.reshape(-1)[cells] = self._tokens[source + 1]
+        blank.labels.reshape(-1)[cells] = self._predicted(source + 1)
         blank.segment_ids.reshape(-1)[cells] = np.repeat(ranges(np.zeros_like(counts), counts), lengths)
         blank.position_ids[: len(chosen)] -= filled[:, None]
         blank.position_ids.reshape(-1)[cells] = within
@@ -94,9 +97,13 @@ class SampleStore:
         return vars(self.samples(indices, rows=rows))
 
     def counts(self, indices: Int64s, draws: Int64s) -> Counts:
-        """Returns the number of tokens that these samples predict, twice: a look-up, no sample is read."""
-        trained = int(self._trained[self._checked(indices)].sum(dtype=np.int64))
-        return Counts(trained, trained)
+        """Returns how many tokens of these samples are trained, and how many there are: a look-up."""
+        chosen = self._checked(indices)
+        return Counts(*(int(sizes[chosen].sum(dtype=np.int64)) for sizes in (self._trained, self._inputs)))
+
+    def _predicted(self, places: Int64s) -> Int64s:
+        tokens = self._tokens[places].astype(np.int64)
+        return tokens if self._is_trained is None else np.where(self._is_trained[places], tokens, IGNORED)
 
     def _checked(self, indices: npt.ArrayLike) -> Int64s:
         chosen = np.asarray(indices, dtype=np.int64)
@@ -111,31 +118,52 @@ class SampleStore:
         return Sample(inputs, labels, positions, segments)
 
 
+def trained_tokens(tokens: Layer) -> npt.NDArray[np.bool_] | None:
+    """Returns which tokens of a layer are trained; None for all."""
+    if not tokens.facts.get("masked"):
+        return None
+    return np.asarray(np.memmap(tokens.path / TRAINED_FILE, np.bool_, mode="r"))
+
+
 def samples_layer(root: Path, data: DataSpec, tokens: Layer, tokenizer: TokenizerFacts, say: Say) -> Layer:
     """Returns the index of the samples that `data.seq_len` and `data.packing` make of these tokens."""
     assert data.seq_len is not None, "a task on text without a length is refused before"
     seq_len = data.seq_len
     key = {"tokens": tokens.name, "seq_len": seq_len, "packing": data.packing, "pad": tokenizer.pad_token_id}
+    key |= {"arrays": _ARRAYS}
 
     def build(folder: Path) -> Facts:
         documents = np.load(tokens.path / DOCUMENTS_FILE)
         index = PACKINGS[data.packing](documents, seq_len, 0)
-        for name in _ARRAYS:
+        trained = _trained(index, trained_tokens(tokens))
+        for name in _ARRAYS[:-1]:
             np.save(folder / f"{name}.npy", getattr(index, name))
-        samples, trained = len(index.sample_offsets) - 1, int(index.lengths.sum(dtype=np.int64))
-        fill = trained / (samples * seq_len)
+        np.save(folder / f"{_ARRAYS[-1]}.npy", trained)
+        samples, inputs = len(index.sample_offsets) - 1, int(index.lengths.sum(dtype=np.int64))
+        fill = inputs / (samples * seq_len)
         say(f"packed {samples:,} samples of {seq_len} tokens, {fill:.1%} full")
         return {
             "samples": samples,
-            "targets": trained,
-            "tokens": trained,
+            "targets": int(trained.sum(dtype=np.int64)),
+            "tokens": inputs,
             "seq_len": seq_len,
             "packing": data.packing,
             "pad_token_id": tokenizer.pad_token_id,
             "tokens_layer": tokens.name,
+            "skipped": tokens.facts.get("skipped", 0),
         }
 
     return obtain(root, KIND, key, build, say)
+
+
+def _trained(index: SampleIndex, is_trained: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.int32]:
+    """Returns [samples] the tokens that each sample predicts."""
+    if is_trained is None:
+        return index.inputs
+    before = np.concatenate(([0], np.cumsum(is_trained, dtype=np.int64)))
+    labels = index.starts + 1
+    of_segments = np.concatenate(([0], np.cumsum(before[labels + index.lengths] - before[labels])))
+    return np.diff(of_segments[index.sample_offsets]).astype(np.int32)
 
 
 def _array(path: Path, name: str) -> npt.NDArray[Any]:

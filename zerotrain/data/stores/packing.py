@@ -27,8 +27,8 @@ class SampleIndex:
     """[samples + 1] Sample i has the segments `sample_offsets[i] : sample_offsets[i + 1]`."""
 
     @property
-    def trained(self) -> npt.NDArray[np.int32]:
-        """[samples] Tokens each sample predicts: one for each input that is not padding."""
+    def inputs(self) -> npt.NDArray[np.int32]:
+        """[samples] Inputs of each sample that are not padding."""
         ends = np.concatenate(([0], np.cumsum(self.lengths, dtype=np.int64)))[self.sample_offsets]
         return np.diff(ends).astype(np.int32)
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zerotrain.data.cache import open_layer
-from zerotrain.data.stores import images, masked, packed, rows
+from zerotrain.data.stores import images, masked, packed, pairs, rows
 from zerotrain.data.stores.base import Samples, Store
 from zerotrain.data.stores.images import ImageStore
 from zerotrain.data.stores.masked import MaskedStore
 from zerotrain.data.stores.mixture import KIND as MIXTURE
 from zerotrain.data.stores.mixture import MixtureStore
 from zerotrain.data.stores.packed import SampleStore
+from zerotrain.data.stores.pairs import PairStore
 from zerotrain.data.stores.rows import RowStore
 
 STORES: Mapping[str, type[Store]] = {
@@ -20,6 +21,7 @@ STORES: Mapping[str, type[Store]] = {
     rows.KIND: RowStore,
     masked.KIND: MaskedStore,
     images.KIND: ImageStore,
+    pairs.KIND: PairStore,
 }
 """Store by the kind of its layer, which is the name of the directory it stands in."""
 

@@ -18,6 +18,8 @@ from zerotrain.data.tokenizer import Encoder, TokenizerFacts, pieces
 TOKENS_KIND = "tokens"
 TOKENS_FILE = "tokens.bin"
 DOCUMENTS_FILE = "documents.npy"
+TRAINED_FILE = "trained.bin"
+"""One byte for each token, 1 where it is trained; only where not all are."""
 
 _BATCH = 1 << 22
 """Characters that are encoded at once: enough for every core, little enough to hold."""
