@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, launch, optimizer, parallel, precision, reading, runs, zero
+from zerotrain.check.rules import batch, data, distill, launch, optimizer, parallel, precision, reading, runs, zero
 
 TABLES: tuple[tuple[Rule, ...], ...] = (
     reading.RULES,
@@ -13,6 +13,7 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     zero.RULES,
     parallel.RULES,
     data.RULES,
+    distill.RULES,
     runs.RULES,
     launch.RULES,
 )
