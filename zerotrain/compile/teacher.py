@@ -35,7 +35,7 @@ class Sizes:
 
 
 def teacher_config(spec: RunSpec, surroundings: Surroundings) -> Mapping[str, Any] | Diagnostic | None:
-    """Returns the config of the teacher; None without one or for a hub id, or a finding when its folder is of no use."""
+    """Returns the config of the teacher, None without one or for a hub id, or a finding about a folder of no use."""
     if not isinstance(spec.task, DistillTask):
         return None
     name = spec.task.teacher.pretrained

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,8 +34,13 @@ def config_of(name: str, folder: Path, key: str) -> Mapping[str, Any] | Diagnost
 
 
 def is_hub_id(name: str, folder: Path) -> bool:
-    """Tells whether a name that could mean a folder means a hub id: it has at most one slash, and no folder is there."""
-    return name.count("/") <= 1 and not name.startswith((".", "/", "~")) and not os.path.isdir(folder)
+    """Tells whether a name that could mean a folder means a hub id: it has at most one slash, and there is none."""
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        return False
+    try:
+        return not folder.is_dir()
+    except OSError:
+        return False
 
 
 def _unusable(message: str, key: str) -> Diagnostic:

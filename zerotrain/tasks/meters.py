@@ -38,6 +38,11 @@ class LossMeter:
         return total / targets
 
 
+def perplexity_of(loss: float) -> float:
+    """Returns the perplexity at a mean cross-entropy; infinity where a float cannot hold it."""
+    return math.exp(loss) if loss < _LARGEST_EXPONENT else math.inf
+
+
 class PerplexityMeter:
     """Loss and perplexity of a language model."""
 
@@ -51,7 +56,7 @@ class PerplexityMeter:
     def metrics(self) -> dict[str, float]:
         """Returns `loss` and `perplexity`."""
         mean = self._mean.mean()
-        return {"loss": mean, "perplexity": math.exp(mean) if mean < _LARGEST_EXPONENT else math.inf}
+        return {"loss": mean, "perplexity": perplexity_of(mean)}
 
 
 class ClassificationMeter:
