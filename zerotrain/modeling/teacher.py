@@ -10,13 +10,14 @@ import deepspeed
 import torch
 from deepspeed import DeepSpeedEngine
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
 from zerotrain.compile.teacher import TEACHER, Sizes, unfit
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import EngineError, SpecError
 from zerotrain.modeling.initialize import recompute_buffers
+from zerotrain.modeling.load import MODELS
 from zerotrain.spec.task import DistillTask, TeacherSpec
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -60,10 +61,11 @@ def load_teacher(
     )
     if problems:
         raise SpecError(*problems)
-    attention = student.config._attn_implementation
+    attention = student.config._attn_implementation or "eager"
     if ds_config["zero_optimization"]["stage"] == 3:
         return _partitioned(spec, config, attention, serving_config(ds_config, spec.dtype))
-    return _weights(spec, config, attention).to(device)
+    whole: nn.Module = _weights(spec, config, attention)
+    return whole.to(device)
 
 
 def serving_config(ds_config: Mapping[str, Any], dtype: str) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def _partitioned(
 
 def _weights(spec: TeacherSpec, config: PretrainedConfig, attention: str) -> PreTrainedModel:
     try:
-        model, found = AutoModelForCausalLM.from_pretrained(
+        model, found = MODELS["causal_lm"].from_pretrained(
             spec.pretrained,
             config=config,
             revision=spec.revision or "main",

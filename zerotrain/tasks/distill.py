@@ -70,7 +70,7 @@ class Distill:
             terms.append(task.soft_weight * summed_divergence(*logits, labels, task.temperature))
         if task.hidden_weight > 0:
             pairs = [(teacher.hidden_states[there], student.hidden_states[here]) for here, there in task.hidden_layers]
-            terms.append(task.hidden_weight * sum(summed_hidden_error(*pair, labels) for pair in pairs))
+            terms += [task.hidden_weight * summed_hidden_error(*pair, labels) for pair in pairs]
         return torch.stack(terms).sum()
 
     def _tokenwise(self, logits: torch.Tensor) -> torch.Tensor:

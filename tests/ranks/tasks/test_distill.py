@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from zerotrain.checkpoint.export import export_run
@@ -79,7 +80,8 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(resumes_exactly: Any
 def test_an_export_is_the_student_alone(exported: Any, teacher: Path) -> None:
     folder = exported(task(teacher))
 
-    model, found = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    loaded: Any = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    model, found = loaded
     assert not found["missing_keys"] and not found["unexpected_keys"]
     assert (model.config.hidden_size, model.config.num_hidden_layers) == (32, 2)
     assert torch.isfinite(model(torch.tensor([[1, 2, 3]])).logits).all()
@@ -118,16 +120,9 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(train: Any, twin: Pa
     assert start["loss"] > 1
 
 
-def refused(result: Any) -> list[tuple[str, str | None]]:
-    failures = [json.loads(path.read_text()) for path in result.run.attempt(1).glob("*failure*.json")]
-    return sorted({(f["code"], f["key"]) for failure in failures for f in failure["findings"]})
-
-
 def test_a_teacher_that_lacks_weights_is_refused(train: Any, teacher: Path, tmp_path: Path) -> None:
     headless = tmp_path / "headless"
     shutil.copytree(teacher, headless)
-    from safetensors.torch import load_file, save_file
-
     weights = load_file(headless / "model.safetensors")
     del weights["lm_head.weight"]
     save_file(weights, headless / "model.safetensors", {"format": "pt"})
