@@ -64,7 +64,7 @@ def load_teacher(
     attention = student.config._attn_implementation or "eager"
     if ds_config["zero_optimization"]["stage"] == 3:
         return _partitioned(spec, config, attention, serving_config(ds_config, spec.dtype))
-    whole: nn.Module = _weights(spec, config, attention)
+    whole: Any = _weights(spec, config, attention)
     return whole.to(device)
 
 
