@@ -150,3 +150,22 @@ def test_a_teacher_whose_config_the_check_does_not_know_is_refused_on_the_ranks(
 
     assert "error[ZT690]" in output and "error[ZT693]" in output and "error[ZT696]" in output
     assert "Traceback" not in output
+
+
+def test_hidden_states_outlive_recomputed_layers(train: Any, twin: Path) -> None:
+    changes = {**task(twin, hidden_weight=1.0, hidden_layers=[[1, 2], [-1, -1]]), "precision": "fp32", "zero.stage": 3}
+
+    kept = train(changes, 2)
+    recomputed = train({**changes, "activation_checkpointing": "full"}, 2)
+
+    assert recomputed.losses == pytest.approx(kept.losses, rel=1e-6)
+    assert recomputed.grad_norms == pytest.approx(kept.grad_norms, rel=1e-5)
+
+
+def test_a_teacher_s_weights_may_wait_on_the_host(train: Any, teacher: Path) -> None:
+    changes = {**task(teacher), "precision": "bf16", "zero.stage": 3}
+
+    here = train(changes, 2)
+    waiting = train({**changes, "zero.offload_param": {"device": "cpu"}}, 2)
+
+    assert waiting.losses == pytest.approx(here.losses, rel=1e-3)
