@@ -350,3 +350,23 @@ def test_the_decay_of_a_wsd_schedule_is_in_steps(settled: Settled, facts: Facts)
     resolved = settled(horizon="2 epochs", schedule="{type: wsd, decay: 1 epoch}", facts=facts(train_samples=1001))
 
     assert resolved.spec.schedule.model_dump()["decay"] == "126 steps"
+
+
+@pytest.mark.parametrize(
+    ("written", "settled_as"),
+    [("org/name", "org/name"), ("./teacher", "/work-dir/teacher"), ("/weights/teacher", "/weights/teacher")],
+)
+def test_a_teacher_in_a_folder_is_found_from_anywhere(settled: Settled, written: str, settled_as: str) -> None:
+    resolved = settled(task=f"{{type: distill, teacher: {{pretrained: {written}}}}}")
+
+    assert resolved.spec.task.teacher.pretrained == settled_as
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("bf16", "bf16"), ("autocast-bf16", "bf16"), ("fp16", "fp32"), ("fp32", "fp32")]
+)
+def test_a_teacher_computes_in_the_student_s_dtype(settled: Settled, precision: str, dtype: str) -> None:
+    resolved = settled(task="{type: distill, teacher: {pretrained: org/name}}", precision=precision)
+
+    assert resolved.spec.task.teacher.dtype == dtype
+    assert resolved.derivations["task.teacher.dtype"] == f"`precision.dtype` is `{precision}`"

@@ -9,6 +9,7 @@ from zerotrain.arch.describe import architectures, model_shape, shape_problems, 
 from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.resolve import Resolved, image_keys, resolve
+from zerotrain.compile.teacher import teacher_config
 from zerotrain.compile.vocabulary import vocabulary_size
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import SpecError
@@ -93,8 +94,9 @@ def settle(
     tokens than the model has embeddings.
     """
     pretrained = pretrained_config(spec.model, surroundings.directory)
-    if isinstance(pretrained, Diagnostic):
-        raise SpecError(pretrained)
+    teacher = teacher_config(spec, surroundings)
+    if isinstance(pretrained, Diagnostic) or isinstance(teacher, Diagnostic):
+        raise SpecError(*(unusable for unusable in (pretrained, teacher) if isinstance(unusable, Diagnostic)))
     if facts is not None:
         embeddings = model_config(spec, pretrained)[1].get("vocab_size")
         refuse_small_vocabulary(embeddings if isinstance(embeddings, int) else None, facts)

@@ -19,8 +19,10 @@ from zerotrain.spec.base import Spec
 from zerotrain.spec.data import ImageSpec, PretrainedTokenizer
 from zerotrain.spec.load import UnreadSection
 from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
+from zerotrain.spec.pretrained import is_hub_id
 from zerotrain.spec.run import EarlyStoppingSpec, KeepBestSpec, RunSpec
 from zerotrain.spec.sources import FOLDER_SIGNS
+from zerotrain.spec.task import DistillTask
 from zerotrain.units import Duration
 
 _SMALLEST_BUCKET = 2_000_000
@@ -270,6 +272,19 @@ class _Settling:
             config = _special_tokens(facts) | config
         return model.model_copy(update={"config": config})
 
+    def task(self) -> Spec:
+        task, dtype = self.spec.task, self.spec.precision.dtype
+        if not isinstance(task, DistillTask):
+            return task
+        name, folder = task.teacher.pretrained, self.around.path(task.teacher.pretrained)
+        usual = "bf16" if dtype in ("bf16", "autocast-bf16") else "fp32"
+        why = f"`precision.dtype` is `{dtype}`"
+        update = {
+            "pretrained": name if is_hub_id(name, folder) else str(folder),
+            "dtype": self._settle("task.teacher.dtype", task.teacher.dtype, usual, why),
+        }
+        return task.model_copy(update={"teacher": task.teacher.model_copy(update=update)})
+
     def data(self) -> Spec:
         data = self.spec.data
         cache = str(self.around.cache / "data" if data.cache == "auto" else self.around.path(data.cache))
@@ -294,6 +309,7 @@ class _Settling:
 
 _SECTIONS: Mapping[str, Callable[[_Settling], Any]] = {
     "model": _Settling.model,
+    "task": _Settling.task,
     "data": _Settling.data,
     "batch": _Settling.batch,
     "precision": _Settling.precision,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from deepspeed import DeepSpeedEngine
@@ -31,6 +33,7 @@ from zerotrain.errors import CheckpointError
 from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import surroundings
 from zerotrain.modeling.batch_norm import average_statistics
+from zerotrain.modeling.teacher import Lesson, load_teacher
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
@@ -39,7 +42,9 @@ from zerotrain.runs.history import evaluations
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.run import RunSpec
-from zerotrain.tasks.base import Pass, Start, Starting, Task, TaskContext
+from zerotrain.spec.task import DistillTask
+from zerotrain.tasks.base import Model, Pass, Start, Starting, Task, TaskContext
+from zerotrain.tasks.distill import Distill
 from zerotrain.tasks.masked_lm import MaskedLm
 from zerotrain.tasks.pretrain import Pretrain
 from zerotrain.tasks.table import TASKS
@@ -67,8 +72,8 @@ def assemble(
 ) -> Training:
     """Returns everything the loop needs. The untrained model is measured on the way, if the spec asks for it."""
     spec, steps, clock = parts.spec, parts.record.steps, StepClock()
-    task = TASKS[spec.task.type](TaskContext(spec.task, parts.record.data.labels))
-    if isinstance(task, Pretrain) and spec.data.packing == "isolated":
+    task = _task(parts, ready.engine)
+    if isinstance(task, Pretrain | Distill) and spec.data.packing == "isolated":
         _refuse_leaks(parts, ready.engine, task)
     if isinstance(task, MaskedLm) and spec.data.packing == "isolated":
         _refuse_entangled(parts, ready.engine, task)
@@ -97,9 +102,24 @@ def assemble(
     return Training(spec, steps, ready, task, loader, state, hooks)
 
 
-def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: Pretrain) -> None:
+def _task(parts: Parts, engine: DeepSpeedEngine) -> Task:
+    task, facts = parts.spec.task, parts.record.data
+    teacher = _teacher(parts, engine, task) if isinstance(task, DistillTask) else None
+    return TASKS[task.type](TaskContext(task, facts.labels, facts.vocab_size, teacher))
+
+
+def _teacher(parts: Parts, engine: DeepSpeedEngine, task: DistillTask) -> Model:
+    parts.console.say(f"loading the teacher `{task.teacher.pretrained}`")
+    ds_config = json.loads(parts.run.ds_config.read_text(encoding="utf-8"))
+    student: Any = engine.module
+    lesson = Lesson(task, parts.record.data.vocab_size, parts.spec.data.seq_len)
+    return load_teacher(lesson, student, ds_config, device_of(engine))
+
+
+def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: Pretrain | Distill) -> None:
     engine.eval()
-    refuse_leaks(partial(task.logits, engine), parts.record.data.vocab_size, device_of(engine))
+    for model in (engine, task.teacher) if isinstance(task, Distill) else (engine,):
+        refuse_leaks(partial(task.logits, model), parts.record.data.vocab_size, device_of(engine))
     engine.train()
 
 

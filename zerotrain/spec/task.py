@@ -6,14 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from zerotrain.spec.base import Bool, PositiveFloat, PositiveInt, Spec
+from zerotrain.spec.base import Auto, Bool, Fraction, Int, NonNegativeFloat, PositiveFloat, PositiveInt, Spec
 
 Smoothing = Annotated[float, Field(strict=True, ge=0, lt=1)]
-Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Probability = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Labels = Annotated[list[str], Field(min_length=2)]
 HalfSmoothing = Annotated[float, Field(strict=True, ge=0, lt=0.5)]
-NonNegative = Annotated[float, Field(strict=True, ge=0)]
 TooLong = Literal["drop", "cut", "refuse"]
 
 
@@ -32,14 +30,44 @@ class MaskedLmTask(Spec):
     mask_probability: Probability = 0.15
     """Share of a sample's tokens that are to be predicted, at least one; special tokens never are. Which ones is drawn
     anew whenever a sample is seen again; in validation they stay the same."""
-    mask_share: Share = 0.8
+    mask_share: Fraction = 0.8
     """Share of these that the model sees as the mask token."""
-    random_share: Share = 0.1
+    random_share: Fraction = 0.1
     """Share of these that the model sees as a random token; it sees the rest as they are."""
     whole_word: Bool = False
     """Choose words, as the tokenizer marks them, instead of tokens."""
     label_smoothing: Smoothing = 0.0
     """Share of the target that is spread over the whole vocabulary."""
+
+
+class TeacherSpec(Spec):
+    """A trained model that shows a student how to predict. It is never trained, saved or exported."""
+
+    pretrained: str
+    """A folder or hub id with its weights."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id."""
+    dtype: Literal["fp32", "bf16"] | Auto = "auto"
+    """Numbers it computes in; `auto`: `bf16` where the student trains in it, else `fp32`."""
+
+
+LayerPair = Annotated[list[Int], Field(min_length=2, max_length=2)]
+
+
+class DistillTask(Spec):
+    """Predict the next token of text as a teacher does, who reads the same tokens."""
+
+    type: Literal["distill"]
+    teacher: TeacherSpec
+    temperature: PositiveFloat = 2.0
+    """What the logits of both are divided by before they are compared: above 1, unlikely tokens count more."""
+    soft_weight: Fraction = 0.5
+    """Share of the loss that compares with the teacher; the rest is the cross-entropy with the text."""
+    hidden_weight: NonNegativeFloat = 0.0
+    """Weight of the mean squared error between hidden states, added to the loss; both models need the same width."""
+    hidden_layers: Annotated[list[LayerPair], Field(min_length=1)] = [[-1, -1]]
+    """Pairs of a student's and a teacher's hidden state to compare: 0 is the embeddings, 1 what the first layer makes
+    of them, -1 the last."""
 
 
 class SequenceClassificationTask(Spec):
@@ -100,13 +128,20 @@ class RewardTask(Spec):
     """Give the better of two answers the higher number; records are those of `dpo`."""
 
     type: Literal["reward"]
-    center_coefficient: NonNegative = 0.0
+    center_coefficient: NonNegativeFloat = 0.0
     """Weight of the squared sum of both rewards, which keeps them around 0."""
     too_long: TooLong = "drop"
     """What becomes of a pair in which a sequence has more than `data.seq_len` tokens, as for `sft`."""
 
 
 TaskSpec = Annotated[
-    PretrainTask | MaskedLmTask | SequenceClassificationTask | ImageClassificationTask | SftTask | DpoTask | RewardTask,
+    PretrainTask
+    | MaskedLmTask
+    | SequenceClassificationTask
+    | ImageClassificationTask
+    | SftTask
+    | DpoTask
+    | RewardTask
+    | DistillTask,
     Field(discriminator="type"),
 ]

@@ -35,6 +35,10 @@ class TaskContext:
     task: TaskSpec
     labels: Sequence[str] = ()
     """Names of the classes, where there are any."""
+    vocab_size: int = 0
+    """Entries of the tokenizer's vocabulary; 0 without one."""
+    teacher: Model | None = None
+    """What a student learns from, without gradients; None where there is none."""
 
 
 @dataclass(frozen=True)

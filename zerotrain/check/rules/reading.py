@@ -8,6 +8,7 @@ from zerotrain.arch.describe import architectures, known_config_keys, shape_prob
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.compile.model import HEADS
+from zerotrain.compile.teacher import teacher_config
 from zerotrain.diagnostic import Diagnostic, Fix
 from zerotrain.spec.suggest import evident, listed, nearest
 
@@ -206,6 +207,9 @@ def unusable_pretrained(case: Case) -> Iterator[Diagnostic]:
     """
     if isinstance(case.pretrained, Diagnostic):
         yield case.pretrained
+    teacher = teacher_config(case.spec, case.surroundings)
+    if isinstance(teacher, Diagnostic):
+        yield teacher
 
 
 @rule("ZT024", "impossible-model")
