@@ -42,6 +42,8 @@ class Saver:
     keep_last: int
     dtype: str
     convergence_hash: str
+    frozen_checksum: str | None = None
+    """Checksum of the frozen weights when they are not saved; None saves all weights."""
 
     def save(self, position: Position) -> Diagnostic | None:
         """Saves a checkpoint and removes old ones; returns a finding when it could not be written.
@@ -54,7 +56,12 @@ class Saver:
             shutil.rmtree(partial, ignore_errors=True)
         dist.barrier()
         with guarded(self.engine) as guard:
-            self.engine.save_checkpoint(str(self.run.checkpoints), tag=partial.name, save_latest=False)
+            self.engine.save_checkpoint(
+                str(self.run.checkpoints),
+                tag=partial.name,
+                save_latest=False,
+                exclude_frozen_parameters=self.frozen_checksum is not None,
+            )
         failure = self._agree(guard.failure)
         if failure is None:
             failure = self._agree(self._complete(partial, tag, position) if dist.get_rank() == 0 else None)
@@ -95,6 +102,7 @@ class Saver:
             dtype=self.dtype,
             convergence_hash=self.convergence_hash,
             files=sizes,
+            frozen_checksum=self.frozen_checksum,
         )
 
     def _remove_old(self) -> None:

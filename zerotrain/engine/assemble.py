@@ -10,6 +10,7 @@ from pathlib import Path
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.arch.flops import forward_backward_flops_per_token
+from zerotrain.checkpoint.frozen import frozen_checksum
 from zerotrain.checkpoint.save import Position, Saver
 from zerotrain.compile.model import settle
 from zerotrain.data.loader import Loader
@@ -105,7 +106,14 @@ def _measurement(parts: Parts, ready: ReadyEngine, task: Task, store: str) -> Ca
 def _saving(parts: Parts, ready: ReadyEngine) -> Callable[[TrainState], None]:
     """Returns what saves; a checkpoint that cannot be written ends the run only if it is the last."""
     spec, record = parts.spec, parts.record
-    saver = Saver(parts.run, ready.engine, spec.checkpoint.keep_last, spec.precision.dtype, record.convergence_hash)
+    saver = Saver(
+        parts.run,
+        ready.engine,
+        spec.checkpoint.keep_last,
+        spec.precision.dtype,
+        record.convergence_hash,
+        frozen_checksum(ready.engine.module) if spec.model.adapter else None,
+    )
 
     def save(state: TrainState) -> None:
         unsaved = saver.save(Position(state.step, state.samples, state.tokens))

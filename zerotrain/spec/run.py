@@ -83,6 +83,10 @@ class ExportSpec(Spec):
 
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Format of the weights; `auto`: the training dtype."""
+    adapter: Literal["merged", "alone"] = "merged"
+    """Of a run with an adapter: `merged` writes the whole model with the adapter in its weights, which loads without
+    anything else; `alone` writes the adapter as peft reads it, a small file that needs the weights the run started
+    from."""
     sample: SampleSpec | None = None
     """Generate text from the exported weights."""
 
