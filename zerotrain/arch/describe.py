@@ -36,6 +36,15 @@ def known_config_keys(architecture: str) -> frozenset[str]:
     return frozenset(_family(architecture).known())
 
 
+def dropout_keys(architecture: str) -> tuple[str, ...]:
+    """Returns the keys for the shares of activations that are dropped while training, in alphabetical order.
+
+    Raises UnknownArchitecture.
+    """
+    known = known_config_keys(architecture)
+    return tuple(sorted(key for key in known if "dropout" in key or key.endswith("_pdrop")))
+
+
 def config_defaults(architecture: str) -> Mapping[str, Any]:
     """Returns what the config class declares, with the value a key has when it is left out.
 

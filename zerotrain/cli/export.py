@@ -17,6 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("directory", metavar="RUN", type=Path, help="a run directory, such as runs/quickstart")
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="where the weights go")
     parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="format; by default the training dtype")
+    parser.add_argument(
+        "--adapter",
+        choices=("merged", "alone"),
+        help="merged into the weights, or alone as peft reads it; by default what the spec says",
+    )
     parser.add_argument("--checkpoint", metavar="TAG", help="which checkpoint; by default the newest")
 
 
@@ -28,7 +33,7 @@ def run(given: argparse.Namespace) -> int:
     os.environ["DS_ACCELERATOR"] = "cpu"  # weights are only merged: leave the accelerators alone
     from zerotrain.checkpoint.export import export_run
 
-    exported = export_run(source, given.output, dtype=given.dtype, tag=given.checkpoint)
+    exported = export_run(source, given.output, dtype=given.dtype, tag=given.checkpoint, adapter=given.adapter)
     count = format_count(exported.parameters)
     print(f"{exported.directory}: {count} parameters of `{exported.tag}` in {exported.dtype}, read back and compared")
     return 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from zerotrain.arch.describe import dropout_keys
 from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.vocabulary import vocabulary_size
@@ -237,7 +238,7 @@ class _Settling:
 
     def model(self) -> Spec:
         model, facts = self.spec.model, self.facts
-        config = (_classes(facts) if facts else {}) | model.config
+        config = (_classes(facts) if facts else {}) | self._dropout() | model.config
         if model.architecture is None:
             return model.model_copy(update={"config": config})
         vocabulary = vocabulary_size(self.spec, facts)
@@ -247,6 +248,15 @@ class _Settling:
         if facts is not None:
             config = _special_tokens(facts) | config
         return model.model_copy(update={"config": config})
+
+    def _dropout(self) -> dict[str, float]:
+        """Returns the architecture's dropout keys with the one value for all of them, but for those that are given."""
+        model = self.spec.model
+        if model.dropout is None or self.shape is None:
+            return {}
+        keys = [key for key in dropout_keys(self.shape.architecture) if key not in model.config]
+        self.derivations |= {f"model.config.{key}": f"`model.dropout` is {model.dropout}" for key in keys}
+        return dict.fromkeys(keys, model.dropout)
 
     def data(self) -> Spec:
         data = self.spec.data

@@ -123,6 +123,15 @@ def _record(new: NewRun) -> RunRecord:
         versions=dict(new.versions),
         git=new.git,
         overrides=list(new.overrides),
-        model={"params": shape.parameters, "active_params": shape.active_parameters} if shape else {},
+        model=_parameter_counts(new.resolved),
         resolved=spec.model_dump(mode="json"),
     )
+
+
+def _parameter_counts(resolved: Resolved) -> dict[str, int]:
+    shape = resolved.shape
+    if shape is None:
+        return {}
+    trained = trainable_parameters(resolved)
+    counts = {"params": shape.parameters, "active_params": shape.active_parameters}
+    return counts | ({"trainable_params": trained} if trained is not None else {})
