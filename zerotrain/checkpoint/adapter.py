@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig
@@ -108,7 +109,7 @@ def _put_back(model: PreTrainedModel, weights: StateDict) -> None:
 def _described(spec: RunSpec, model: PreTrainedModel) -> LoraConfig:
     """Returns the adapter's config with the place of the weights it belongs to, and how to load them."""
     base = Path(str(spec.model.pretrained))
-    config = model.peft_config[ADAPTER]
+    config: Any = model.peft_config[ADAPTER]
     config.base_model_name_or_path = str(base.absolute()) if base.is_dir() else str(spec.model.pretrained)
     config.inference_mode = True
     if config.task_type is None:

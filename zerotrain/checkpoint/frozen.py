@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import deepspeed
 import torch
+from deepspeed import DeepSpeedEngine
 from torch import nn
 
 from zerotrain.diagnostic import error
@@ -15,13 +17,14 @@ from zerotrain.runs.catalogue import Checkpoint
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def frozen_checksum(model: nn.Module) -> str:
+def frozen_checksum(model: nn.Module | DeepSpeedEngine) -> str:
     """Returns a checksum of the names and bits of all frozen weights, the same at every ZeRO stage.
 
     All ranks must call this: what stage 3 has partitioned is gathered, one parameter at a time.
     """
     digest = hashlib.blake2b(digest_size=8)
-    for name, parameter in model.named_parameters():
+    module: Any = model.module if isinstance(model, DeepSpeedEngine) else model
+    for name, parameter in module.named_parameters():
         if not parameter.requires_grad:
             digest.update(f"{name} {_sum_of_words(parameter)}\n".encode())
     return digest.hexdigest()

@@ -47,7 +47,7 @@ def load_checkpoint(engine: DeepSpeedEngine, checkpoint: Checkpoint) -> Position
     manifest = checkpoint.manifest
     is_whole = manifest.frozen_checksum is None
     if not is_whole:
-        refuse_other_base(checkpoint, frozen_checksum(engine.module))
+        refuse_other_base(checkpoint, frozen_checksum(engine))
     path, _ = engine.load_checkpoint(str(checkpoint.path.parent), tag=manifest.tag, load_module_strict=is_whole)
     if path is None or engine.global_steps != manifest.step:
         # DeepSpeed returns (None, None) instead of failing, and would train from scratch.

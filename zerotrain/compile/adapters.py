@@ -15,6 +15,9 @@ from zerotrain.spec.suggest import listed, nearest
 ADAPTER = "default"
 """Name of the adapter in the names of its parameters; what peft calls the only one."""
 
+OUTPUT = "lm_head"
+"""What gives the logits of tokens, in every architecture that is known."""
+
 _HEADS = ("score", "classifier")
 
 
@@ -46,15 +49,12 @@ def unmatched_modules(adapter: AdapterSpec, linear: Collection[str], modules: Co
     ]
 
 
-def layout_problems(
+def target_problem(
     adapter: AdapterSpec, linear: Collection[str], modules: Collection[str], head: Sequence[str], output: str | None
 ) -> list[Diagnostic]:
-    """Returns what keeps an adapter from being put into a model."""
-    problems = unmatched_modules(adapter, linear, modules)
+    """Returns a finding when no layer is left for an adapter."""
     saved = saved_modules(adapter, modules, head)
-    if not problems and not target_layers(adapter, linear, saved, output):
-        return [_nothing_to_adapt(linear, saved)]
-    return problems
+    return [] if target_layers(adapter, linear, saved, output) else [_nothing_to_adapt(linear, saved)]
 
 
 def trainable_parameters(architecture: str, config: Mapping[str, object], head: str, model: ModelSpec) -> int:
@@ -85,7 +85,7 @@ def _trained_with_adapter(
     linear = linear_layers(architecture, config, head)
     saved = saved_modules(adapter, modules_of(shapes), head_of(shapes, head))
     trained = {name: shape for name, shape in shapes.items() if any(_is_in(name, module) for module in saved)}
-    for layer in target_layers(adapter, linear, saved, "lm_head"):
+    for layer in target_layers(adapter, linear, saved, OUTPUT):
         inputs, outputs = linear[layer]
         trained[f"{layer}.lora_A.{ADAPTER}.weight"] = (adapter.rank, inputs)
         trained[f"{layer}.lora_B.{ADAPTER}.weight"] = (outputs, adapter.rank)

@@ -40,6 +40,8 @@ class Resolved:
     """Dotted key to the sentence that derives it."""
     written: frozenset[str] = frozenset()
     """Dotted keys that stand in the spec; the others have their defaults."""
+    trainable_parameters: int | None = None
+    """Parameters that are trained, those of an adapter among them; None while the model is unknown."""
 
 
 def resolve(

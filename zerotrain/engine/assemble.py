@@ -112,7 +112,7 @@ def _saving(parts: Parts, ready: ReadyEngine) -> Callable[[TrainState], None]:
         spec.checkpoint.keep_last,
         spec.precision.dtype,
         record.convergence_hash,
-        frozen_checksum(ready.engine.module) if spec.model.adapter else None,
+        frozen_checksum(ready.engine) if spec.model.adapter else None,
     )
 
     def save(state: TrainState) -> None:

@@ -21,7 +21,7 @@ from transformers.integrations.deepspeed import HfDeepSpeedConfig
 from transformers.pytorch_utils import Conv1D
 
 from zerotrain.arch.describe import CLASSIFICATION_HEADS
-from zerotrain.compile.adapters import ADAPTER, layout_problems, saved_modules, target_layers
+from zerotrain.compile.adapters import ADAPTER, saved_modules, target_layers, target_problem, unmatched_modules
 from zerotrain.errors import EngineError
 from zerotrain.modeling.initialize import derived_seed
 from zerotrain.spec.model import ModelSpec
@@ -64,7 +64,7 @@ def adapter_config(model: PreTrainedModel, spec: ModelSpec, head: str) -> LoraCo
     assert adapter is not None, "only a model with an adapter has a config of one"
     linear, modules = linear_layers(model), [name for name, _ in model.named_modules() if name]
     heads, output = head_modules(model, head), output_of(model)
-    problems = layout_problems(adapter, linear, modules, heads, output)
+    problems = unmatched_modules(adapter, linear, modules) or target_problem(adapter, linear, modules, heads, output)
     if problems:
         raise EngineError(*problems)
     saved = saved_modules(adapter, modules, heads)
@@ -106,8 +106,8 @@ def output_of(model: PreTrainedModel) -> str | None:
     return next((name for name, module in model.named_modules() if module is output), None) if output else None
 
 
-def adapted_layers(model: nn.Module) -> dict[str, LoraLayer]:
-    """Returns the layers that have an adapter, by name."""
+def adapted_layers(model: nn.Module) -> dict[str, Any]:
+    """Returns the layers that have an adapter, by name; they are peft's."""
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
@@ -150,7 +150,7 @@ def _initialize(model: nn.Module, seed: int, dtype: torch.dtype) -> None:
             magnitude.data = _lengths(layer, dtype).to(magnitude)
 
 
-def _lengths(layer: LoraLayer, dtype: torch.dtype) -> torch.Tensor:
+def _lengths(layer: Any, dtype: torch.dtype) -> torch.Tensor:
     """Returns the length of the weights of each output."""
     base = layer.get_base_layer()
     with _gathered(base), torch.no_grad():

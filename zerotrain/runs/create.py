@@ -109,7 +109,7 @@ _Dumper.add_representer(str, _text)
 
 
 def _record(new: NewRun) -> RunRecord:
-    spec, shape = new.resolved.spec, new.resolved.shape
+    spec = new.resolved.spec
     assert new.resolved.steps is not None, "a run is made after its data is prepared"
     return RunRecord(
         name=spec.name,
@@ -132,6 +132,6 @@ def _parameter_counts(resolved: Resolved) -> dict[str, int]:
     shape = resolved.shape
     if shape is None:
         return {}
-    trained = trainable_parameters(resolved)
     counts = {"params": shape.parameters, "active_params": shape.active_parameters}
-    return counts | ({"trainable_params": trained} if trained is not None else {})
+    trained = resolved.trainable_parameters
+    return counts if trained is None else counts | {"trainable_params": trained}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zerotrain.check.rule import Rule
-from zerotrain.check.rules import batch, data, launch, optimizer, parallel, precision, reading, runs, zero
+from zerotrain.check.rules import adapters, batch, data, launch, optimizer, parallel, precision, reading, runs, zero
 
 TABLES: tuple[tuple[Rule, ...], ...] = (
     reading.RULES,
@@ -14,5 +14,6 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     parallel.RULES,
     data.RULES,
     runs.RULES,
+    adapters.RULES,
     launch.RULES,
 )
