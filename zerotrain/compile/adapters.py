@@ -18,6 +18,7 @@ ADAPTER = "default"
 OUTPUT = "lm_head"
 """What gives the logits of tokens, in every architecture that is known."""
 
+_NAMES_OF_EXPERTS = ("gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
 _HEADS = ("score", "classifier")
 
 
@@ -29,6 +30,16 @@ def target_layers(
     if adapter.target_modules == "all-linear":
         return [name for name in candidates if name != output]
     return [name for name in candidates if _ends_with_any(name, adapter.target_modules)]
+
+
+def adaptable(linear: Iterable[str], parameters: Iterable[str]) -> list[str]:
+    """Returns the linear layers that peft can give an adapter.
+
+    Where a model has routed experts, peft 0.21 takes the names of all other MLPs for those of experts, which are no
+    layers but stacked matrices (`_convert_peft_config_moe` in utils/transformers_weight_conversion.py).
+    """
+    has_experts = any(".experts." in name for name in parameters)
+    return [name for name in linear if not (has_experts and name.rpartition(".")[2] in _NAMES_OF_EXPERTS)]
 
 
 def saved_modules(adapter: AdapterSpec, modules: Iterable[str], head: Sequence[str]) -> list[str]:
@@ -85,7 +96,7 @@ def _trained_with_adapter(
     linear = linear_layers(architecture, config, head)
     saved = saved_modules(adapter, modules_of(shapes), head_of(shapes, head))
     trained = {name: shape for name, shape in shapes.items() if any(_is_in(name, module) for module in saved)}
-    for layer in target_layers(adapter, linear, saved, OUTPUT):
+    for layer in target_layers(adapter, adaptable(linear, shapes), saved, OUTPUT):
         inputs, outputs = linear[layer]
         trained[f"{layer}.lora_A.{ADAPTER}.weight"] = (adapter.rank, inputs)
         trained[f"{layer}.lora_B.{ADAPTER}.weight"] = (outputs, adapter.rank)

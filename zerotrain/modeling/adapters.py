@@ -7,7 +7,7 @@ the same arguments and the same config as without an adapter.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -21,7 +21,14 @@ from transformers.integrations.deepspeed import HfDeepSpeedConfig
 from transformers.pytorch_utils import Conv1D
 
 from zerotrain.arch.describe import CLASSIFICATION_HEADS
-from zerotrain.compile.adapters import ADAPTER, saved_modules, target_layers, target_problem, unmatched_modules
+from zerotrain.compile.adapters import (
+    ADAPTER,
+    adaptable,
+    saved_modules,
+    target_layers,
+    target_problem,
+    unmatched_modules,
+)
 from zerotrain.errors import EngineError
 from zerotrain.modeling.initialize import derived_seed
 from zerotrain.spec.model import ModelSpec
@@ -42,6 +49,8 @@ def add_adapter(model: PreTrainedModel, spec: ModelSpec, head: str, seed: int, d
     if spec.adapter is None:
         return
     config = adapter_config(model, spec, head)
+    # peft would keep a second copy of a module that is trained whole; it is told of them only in what it reads later.
+    whole, config.modules_to_save = config.modules_to_save or (), None
     model.requires_grad_(False)
     alive = HfDeepSpeedConfig(dict(ds_config)) if ds_config["zero_optimization"]["stage"] == 3 else None
     with warnings.catch_warnings():
@@ -49,7 +58,9 @@ def add_adapter(model: PreTrainedModel, spec: ModelSpec, head: str, seed: int, d
         warnings.simplefilter("ignore")
         inject_adapter_in_model(config, model, ADAPTER)
     del alive
-    _train_whole(model, config.modules_to_save or ())
+    config.modules_to_save = list(whole) or None
+    for name in whole:
+        model.get_submodule(name).requires_grad_(True)
     _initialize(model, seed, _training_dtype(ds_config))
     _let_partitions_be_fetched(model)
     model.register_state_dict_post_hook(_drop_frozen)
@@ -86,10 +97,9 @@ def adapter_config(model: PreTrainedModel, spec: ModelSpec, head: str) -> LoraCo
 def linear_layers(model: PreTrainedModel) -> list[str]:
     """Returns the names of the layers that can have an adapter: linear ones whose weight is theirs alone."""
     tied = set(model.all_tied_weights_keys)
-    kinds = (nn.Linear, Conv1D)
-    return [
-        name for name, module in model.named_modules() if isinstance(module, kinds) and f"{name}.weight" not in tied
-    ]
+    layers = [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    names = (name for name, _ in model.named_parameters())
+    return adaptable((name for name in layers if f"{name}.weight" not in tied), names)
 
 
 def head_modules(model: PreTrainedModel, head: str) -> list[str]:
@@ -126,11 +136,6 @@ def without_adapter(model: nn.Module) -> Generator[None]:
     finally:
         for layer in layers:
             layer._disable_adapters = False
-
-
-def _train_whole(model: nn.Module, modules: Collection[str]) -> None:
-    for name in modules:
-        model.get_submodule(name).requires_grad_(True)
 
 
 def _initialize(model: nn.Module, seed: int, dtype: torch.dtype) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from zerotrain.arch.describe import dropout_keys, linear_layers, parameter_shapes
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
-from zerotrain.compile.adapters import OUTPUT, head_of, modules_of, target_problem, unmatched_modules
+from zerotrain.compile.adapters import OUTPUT, adaptable, head_of, modules_of, target_problem, unmatched_modules
 from zerotrain.compile.resolve import written_keys
 from zerotrain.diagnostic import Diagnostic
 
@@ -137,7 +137,8 @@ def _shapes(case: Case) -> dict[str, tuple[int, ...]] | None:
 def _linear(case: Case) -> list[str]:
     architecture, config = case.model
     assert architecture is not None and case.shape is not None, "asked only for a known model"
-    return list(linear_layers(architecture, config, case.shape.head))
+    head = case.shape.head
+    return adaptable(linear_layers(architecture, config, head), parameter_shapes(architecture, config, head))
 
 
 RULES: tuple[Rule, ...] = (
