@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
 
 from zerotrain.checkpoint.frozen import frozen_checksum, refuse_other_base
 from zerotrain.checkpoint.weights import StateDict, whole_weights
@@ -36,6 +37,7 @@ def trained_model(spec: RunSpec, checkpoint: Checkpoint) -> PreTrainedModel:
     """
     dtype, head = spec.precision.dtype, HEADS[spec.task.type]
     config = {"zero_optimization": {"stage": 0}} | {name: {"enabled": name == dtype} for name in _TRAINED}
+    disable_progress_bar()
     model = load_model(spec.model, config, spec.seed, head)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(_TRAINED.get(dtype, torch.float32))
