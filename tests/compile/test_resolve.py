@@ -370,3 +370,27 @@ def test_a_teacher_computes_in_the_student_s_dtype(settled: Settled, precision: 
 
     assert resolved.spec.task.teacher.dtype == dtype
     assert resolved.derivations["task.teacher.dtype"] == f"`precision.dtype` is `{precision}`"
+
+
+DROPOUT = {
+    "llama": {"attention_dropout"},
+    "gpt2": {"attn_pdrop", "embd_pdrop", "resid_pdrop", "summary_first_dropout"},
+    "bert": {"attention_probs_dropout_prob", "classifier_dropout", "hidden_dropout_prob"},
+}
+
+
+@pytest.mark.parametrize("architecture", DROPOUT)
+def test_one_dropout_is_that_of_every_key_of_the_architecture(settled: Settled, architecture: str) -> None:
+    task = "{type: sequence_classification}"
+    resolved = settled(model=f"{{architecture: {architecture}, dropout: 0.25}}", task=task)
+
+    given = {key: value for key, value in resolved.spec.model.config.items() if "drop" in key}
+    assert given == dict.fromkeys(DROPOUT[architecture], 0.25)
+    assert {resolved.derivations[f"model.config.{key}"] for key in given} == {"`model.dropout` is 0.25"}
+
+
+def test_a_dropout_key_that_is_given_stays(settled: Settled) -> None:
+    resolved = settled(model="{architecture: gpt2, dropout: 0.25, config: {embd_pdrop: 0.0}}")
+
+    assert (resolved.spec.model.config["embd_pdrop"], resolved.spec.model.config["attn_pdrop"]) == (0.0, 0.25)
+    assert "model.config.embd_pdrop" not in resolved.derivations

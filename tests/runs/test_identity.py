@@ -50,6 +50,7 @@ EXPECTED = {
         "model.pretrained",
         "model.revision",
         "model.adapter",
+        "model.dropout",
         "task",
         "data.seq_len",
         "data.packing",

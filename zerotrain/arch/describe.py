@@ -36,6 +36,15 @@ def known_config_keys(architecture: str) -> frozenset[str]:
     return frozenset(_family(architecture).known())
 
 
+def dropout_keys(architecture: str) -> tuple[str, ...]:
+    """Returns the keys for the shares of activations that are dropped while training, in alphabetical order.
+
+    Raises UnknownArchitecture.
+    """
+    known = known_config_keys(architecture)
+    return tuple(sorted(key for key in known if "dropout" in key or key.endswith("_pdrop")))
+
+
 def config_defaults(architecture: str) -> Mapping[str, Any]:
     """Returns what the config class declares, with the value a key has when it is left out.
 
@@ -51,6 +60,27 @@ def parameter_shapes(architecture: str, config: Mapping[str, Any], head: str | N
     """
     family = _family(architecture)
     return family.blueprint(family.settle(config), _head(architecture, head)).tensors()
+
+
+def linear_layers(architecture: str, config: Mapping[str, Any], head: str | None = None) -> dict[str, tuple[int, int]]:
+    """Returns the inputs and outputs of every linear layer by its name: no table, no router, no expert.
+
+    A tied output matrix is left out. Raises UnknownArchitecture, and ValueError for a head the architecture does not
+    have.
+    """
+    family = _family(architecture)
+    blueprint = family.blueprint(family.settle(config), _head(architecture, head))
+    shapes = blueprint.tensors()
+    matrices = [name for name, shape in shapes.items() if len(shape) == 2 and name not in blueprint.tables]
+    names = [name.removesuffix(".weight") for name in matrices if name.endswith(".weight")]
+    return {name: _sides(shapes, name) for name in names if not name.endswith(".gate")}
+
+
+def _sides(shapes: Mapping[str, Shape], layer: str) -> tuple[int, int]:
+    """Returns inputs and outputs of a layer; GPT-2 keeps its weights the other way round, and always has a bias."""
+    first, second = shapes[f"{layer}.weight"]
+    outputs = shapes.get(f"{layer}.bias", (first,))[0]
+    return (second, first) if outputs == first else (first, second)
 
 
 def model_shape(architecture: str, config: Mapping[str, Any], head: str | None = None) -> ModelShape:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from zerotrain.checkpoint.adapter import merged_weights, not_finite, refuse_problems, trained_model, write_adapter
 from zerotrain.checkpoint.verify import expected_entries, export_problems
 from zerotrain.checkpoint.weights import StateDict, averaged_weights, whole_weights
 from zerotrain.compile.model import HEADS
@@ -28,6 +30,9 @@ from zerotrain.spec.data import ImageSpec
 from zerotrain.spec.run import KeepBestSpec, RunSpec
 from zerotrain.spec.suggest import listed
 from zerotrain.units import format_count
+
+Trained = Callable[[], StateDict]
+"""Reads the weights that were trained, or their average."""
 
 SIGNATURE = "zerotrain.json"
 """File in an export that tells where it comes from, and that it may be replaced by a newer one."""
@@ -62,39 +67,40 @@ def export_run(
     dtype: str | None = None,
     tag: str | None = None,
     weights: str | None = None,
+    adapter: str | None = None,
 ) -> Exported:
     """Writes weights, config and tokenizer of a run so that plain transformers loads them.
 
     `dtype` is `fp32`, `bf16` or `fp16`, by default the training dtype; `tag` names a checkpoint or is `best`, by
-    default the newest; `weights` is `model` or `ema`, by default the average if the run has one. An older export in the
-    directory is replaced. Raises CheckpointError when the directory holds anything else, there is no such checkpoint or
-    average, the files cannot be written, or what was written is not the model.
+    default the newest; `weights` is `model` or `ema`, by default the average if the run has one; `adapter` is `merged`
+    or `alone`, by default what the spec says. An older export in the directory is replaced. Raises CheckpointError when
+    the directory holds anything else, there is no such checkpoint or average, the files cannot be written, or what was
+    written is not the model.
     """
     record = read_record(run)
     spec = RunSpec.model_validate(record.resolved)
+    is_alone = _is_alone(spec, adapter)
     checkpoint, directory = _checkpoint(run, spec, tag), directory.absolute()
     _refuse_foreign(directory)
-    chosen = dtype or _training_dtype(spec)
-    kind = _weights(run, spec, weights)
-    source = averaged_weights if kind == "ema" else whole_weights
-    model = _empty_model(spec, DTYPES[chosen])
+    chosen, kind = dtype or _training_dtype(spec), _weights(run, spec, weights)
+    trained = partial(averaged_weights if kind == "ema" else whole_weights, checkpoint)
     draft = directory.with_name(f".{directory.name}.partial")
     try:
         shutil.rmtree(draft, ignore_errors=True)
-        _write(draft, model, source(checkpoint), DTYPES[chosen])
+        write = _write_adapter if is_alone else _write_model
+        parameters = write(draft, spec, checkpoint, trained, DTYPES[chosen])
         if record.stores["tokenizer"] is not None:
             _copy_tokenizer(Path(record.stores["tokenizer"]), draft)
         if spec.data.image is not None:
             write_json(draft / "preprocessor_config.json", preprocessor(spec.data.image))
         _sign(draft, record, checkpoint, kind)
-        _refuse_wrong(draft, model, DTYPES[chosen])
         shutil.rmtree(directory, ignore_errors=True)
         draft.rename(directory)
     except OSError as broken:
         raise CheckpointError(_unwritable(directory, broken)) from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Exported(directory, checkpoint.manifest.tag, chosen, model.num_parameters(), kind)
+    return Exported(directory, checkpoint.manifest.tag, chosen, parameters, kind)
 
 
 def _refuse_foreign(directory: Path) -> None:
@@ -150,6 +156,35 @@ def _empty_model(spec: RunSpec, dtype: torch.dtype) -> PreTrainedModel:
         return MODELS[HEADS[spec.task.type]].from_config(model_config(spec.model), dtype=dtype)
 
 
+def _is_alone(spec: RunSpec, asked: str | None) -> bool:
+    """Returns whether the adapter is written without the rest; raises CheckpointError when there is none to write."""
+    chosen = asked or (spec.export.adapter if spec.export else "merged")
+    if asked is not None and spec.model.adapter is None:
+        message, help = "the run has trained all weights: it has no adapter", "export it without `--adapter`"
+        raise CheckpointError(error("ZT744", "no-adapter", message, help=help, key="export.adapter"))
+    if chosen == "alone" and spec.model.adapter is not None and spec.model.pretrained is None:
+        message = "the adapter was trained beside random weights, which are nowhere but in this run"
+        raise CheckpointError(error("ZT743", "baseless-adapter", message, help="export it `merged`"))
+    return chosen == "alone" and spec.model.adapter is not None
+
+
+def _write_adapter(directory: Path, spec: RunSpec, checkpoint: Checkpoint, trained: Trained, dtype: torch.dtype) -> int:
+    return write_adapter(directory, spec, trained_model(spec, checkpoint, trained()), dtype)
+
+
+def _write_model(directory: Path, spec: RunSpec, checkpoint: Checkpoint, trained: Trained, dtype: torch.dtype) -> int:
+    """Writes the whole model, reads it back, and returns the number of its parameters."""
+    model = _empty_model(spec, dtype)
+    if spec.model.adapter is None:
+        weights = trained()
+    else:
+        weights = merged_weights(trained_model(spec, checkpoint, trained()))
+        refuse_problems(not_finite(weights))
+    _write(directory, model, weights, dtype)
+    refuse_problems(export_problems(directory, expected_entries(model, dtype)))
+    return model.num_parameters()
+
+
 def _write(directory: Path, model: PreTrainedModel, weights: StateDict, dtype: torch.dtype) -> None:
     tied = model.all_tied_weights_keys
     # DeepSpeed's `zero_to_fp32` makes floats of whole numbers too, such as the count of batches that were normalized.
@@ -183,15 +218,6 @@ def _copy_tokenizer(source: Path, directory: Path) -> None:
     for file in sorted(source.iterdir()):
         if file.suffix in (".json", ".jinja") and file.name != "meta.json":
             shutil.copy2(file, directory / file.name)
-
-
-def _refuse_wrong(directory: Path, model: PreTrainedModel, dtype: torch.dtype) -> None:
-    problems = export_problems(directory, expected_entries(model, dtype))
-    if problems:
-        message = f"what was written is not the model: {'; '.join(problems[:3])}"
-        message += f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        help = "nothing was exported; the checkpoint may be of another model, or the disk full"
-        raise CheckpointError(error("ZT708", "wrong-export", message, help=help))
 
 
 def _unwritable(directory: Path, broken: OSError) -> Diagnostic:

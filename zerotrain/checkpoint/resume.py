@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from deepspeed import DeepSpeedEngine
 
+from zerotrain.checkpoint.frozen import frozen_checksum, refuse_other_base
 from zerotrain.checkpoint.save import Position
 from zerotrain.diagnostic import error
 from zerotrain.errors import CheckpointError
@@ -44,7 +45,10 @@ def refuse_other_world_size(checkpoint: Checkpoint, world_size: int) -> None:
 def load_checkpoint(engine: DeepSpeedEngine, checkpoint: Checkpoint) -> Position:
     """Loads weights and optimizer states into the engine and returns how far the run was. All ranks must call this."""
     manifest = checkpoint.manifest
-    path, _ = engine.load_checkpoint(str(checkpoint.path.parent), tag=manifest.tag)
+    is_whole = manifest.frozen_checksum is None
+    if not is_whole:
+        refuse_other_base(checkpoint, frozen_checksum(engine))
+    path, _ = engine.load_checkpoint(str(checkpoint.path.parent), tag=manifest.tag, load_module_strict=is_whole)
     if path is None or engine.global_steps != manifest.step:
         # DeepSpeed returns (None, None) instead of failing, and would train from scratch.
         found = "nothing was loaded" if path is None else f"it is of step {engine.global_steps}"

@@ -61,6 +61,8 @@ class Saver:
     convergence_hash: str
     average: WeightAverage | None = None
     """Saved in the checkpoint too."""
+    frozen_checksum: str | None = None
+    """Checksum of the frozen weights when they are not saved; None saves all weights."""
 
     def save(self, position: Position) -> Diagnostic | None:
         """Saves a checkpoint and removes old ones; returns a finding when it could not be written.
@@ -73,7 +75,12 @@ class Saver:
             shutil.rmtree(partial, ignore_errors=True)
         dist.barrier()
         with guarded(self.engine) as guard:
-            self.engine.save_checkpoint(str(self.run.checkpoints), tag=partial.name, save_latest=False)
+            self.engine.save_checkpoint(
+                str(self.run.checkpoints),
+                tag=partial.name,
+                save_latest=False,
+                exclude_frozen_parameters=self.frozen_checksum is not None,
+            )
             if self.average is not None:
                 with guard.noting():
                     self.average.save(partial)
@@ -117,6 +124,7 @@ class Saver:
             dtype=self.dtype,
             convergence_hash=self.convergence_hash,
             files=sizes,
+            frozen_checksum=self.frozen_checksum,
         )
 
     def _remove_old(self) -> None:

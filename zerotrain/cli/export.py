@@ -22,6 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("model", "ema"),
         help="as trained, or their average; by default the average if there is one",
     )
+    parser.add_argument(
+        "--adapter",
+        choices=("merged", "alone"),
+        help="merged into the weights, or alone as peft reads it; by default what the spec says",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -32,6 +37,7 @@ def run(given: argparse.Namespace) -> int:
     os.environ["DS_ACCELERATOR"] = "cpu"  # weights are only merged: leave the accelerators alone
     from zerotrain.checkpoint.export import export_run
 
-    exported = export_run(source, given.output, dtype=given.dtype, tag=given.checkpoint, weights=given.weights)
+    chosen = {"tag": given.checkpoint, "weights": given.weights, "adapter": given.adapter}
+    exported = export_run(source, given.output, dtype=given.dtype, **chosen)
     print(f"{exported.directory}: {exported}, read back and compared")
     return 0

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from zerotrain.arch.describe import architectures, model_shape, shape_problems, supported_heads
 from zerotrain.arch.shape import ModelShape
+from zerotrain.compile.adapters import trainable_parameters
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.resolve import Resolved, image_keys, resolve
 from zerotrain.compile.teacher import teacher_config
@@ -100,7 +102,16 @@ def settle(
     if facts is not None:
         embeddings = model_config(spec, pretrained)[1].get("vocab_size")
         refuse_small_vocabulary(embeddings if isinstance(embeddings, int) else None, facts)
-    return resolve(spec, surroundings, shape=shape_of(spec, pretrained), world_size=world_size, facts=facts)
+    shape = shape_of(spec, pretrained)
+    resolved = resolve(spec, surroundings, shape=shape, world_size=world_size, facts=facts)
+    return replace(resolved, trainable_parameters=_trainable(resolved, pretrained))
+
+
+def _trainable(resolved: Resolved, pretrained: Mapping[str, Any] | None) -> int | None:
+    architecture, config = model_config(resolved.spec, pretrained)
+    if architecture is None or resolved.shape is None:
+        return None
+    return trainable_parameters(architecture, config, resolved.shape.head, resolved.spec.model)
 
 
 def refuse_small_vocabulary(embeddings: int | None, facts: DataFacts) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from zerotrain.arch.describe import architectures, known_config_keys
+from zerotrain.arch.describe import architectures, dropout_keys, known_config_keys
 from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.vocabulary import vocabulary_size
@@ -43,6 +43,8 @@ class Resolved:
     """Dotted key to the sentence that derives it."""
     written: frozenset[str] = frozenset()
     """Dotted keys that stand in the spec; the others have their defaults."""
+    trainable_parameters: int | None = None
+    """Parameters that are trained, those of an adapter among them; None while the model is unknown."""
 
 
 def resolve(
@@ -257,7 +259,8 @@ class _Settling:
 
     def model(self) -> Spec:
         model, facts = self.spec.model, self.facts
-        config = _one_reward(self.spec, facts) | (_classes(facts) if facts else {}) | model.config
+        facts_keys = _one_reward(self.spec, facts) | (_classes(facts) if facts else {})
+        config = facts_keys | self._dropout() | model.config
         if model.architecture is None:
             return model.model_copy(update={"config": config})
         for key, value in image_keys(self.spec).items():
@@ -284,6 +287,15 @@ class _Settling:
             "dtype": self._settle("task.teacher.dtype", task.teacher.dtype, usual, why),
         }
         return task.model_copy(update={"teacher": task.teacher.model_copy(update=update)})
+
+    def _dropout(self) -> dict[str, float]:
+        """Returns the architecture's dropout keys with the one value for all of them, but for those that are given."""
+        model = self.spec.model
+        if model.dropout is None or self.shape is None:
+            return {}
+        keys = [key for key in dropout_keys(self.shape.architecture) if key not in model.config]
+        self.derivations |= {f"model.config.{key}": f"`model.dropout` is {model.dropout}" for key in keys}
+        return dict.fromkeys(keys, model.dropout)
 
     def data(self) -> Spec:
         data = self.spec.data

@@ -14,6 +14,7 @@ from deepspeed import DeepSpeedEngine
 
 from zerotrain.arch.flops import forward_backward_flops_per_token
 from zerotrain.checkpoint.average import WeightAverage
+from zerotrain.checkpoint.frozen import frozen_checksum
 from zerotrain.checkpoint.save import Position, Retention, Saver
 from zerotrain.compile.model import settle
 from zerotrain.data.batch import Batch
@@ -179,7 +180,8 @@ def _saving(
     """Returns what saves; a checkpoint that cannot be written ends the run only if it is the last."""
     spec, record = parts.spec, parts.record
     keep = Retention(spec.checkpoint.keep_last, watch.best)
-    saver = Saver(parts.run, ready.engine, keep, spec.precision.dtype, record.convergence_hash, average)
+    frozen = frozen_checksum(ready.engine) if spec.model.adapter else None
+    saver = Saver(parts.run, ready.engine, keep, spec.precision.dtype, record.convergence_hash, average, frozen)
 
     def save(state: TrainState) -> None:
         average_statistics(module_of(ready.engine))

@@ -21,6 +21,7 @@ from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
 from zerotrain.hardware.probe import cpu_count
+from zerotrain.modeling.adapters import add_adapter
 from zerotrain.modeling.batch_norm import even_out, normalize_in_fp32
 from zerotrain.modeling.groups import for_optimizer, freeze, trained_groups
 from zerotrain.modeling.load import load_model
@@ -64,6 +65,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     if facts.vocab_size:
         refuse_small_vocabulary(model.config.get_text_config().vocab_size, facts)
         model.config.use_cache = False
+    add_adapter(model, spec.model, HEADS[spec.task.type], spec.seed, ds_config)
     enable_recompute(model, spec.activation_checkpointing, ds_config)
     freeze(model, spec.model.freeze)
     groups = trained_groups(model, spec.optimizer)

@@ -33,6 +33,9 @@ class Manifest:
     convergence_hash: str
     files: Mapping[str, int]
     """Relative path to size in bytes."""
+    frozen_checksum: str | None = None
+    """Checksum of the frozen weights, which are not in the files: they are those the run started from. None when the
+    files hold all weights."""
     version: Literal[1] = 1
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)

@@ -109,7 +109,7 @@ _Dumper.add_representer(str, _text)
 
 
 def _record(new: NewRun) -> RunRecord:
-    spec, shape = new.resolved.spec, new.resolved.shape
+    spec = new.resolved.spec
     assert new.resolved.steps is not None, "a run is made after its data is prepared"
     return RunRecord(
         name=spec.name,
@@ -123,6 +123,15 @@ def _record(new: NewRun) -> RunRecord:
         versions=dict(new.versions),
         git=new.git,
         overrides=list(new.overrides),
-        model={"params": shape.parameters, "active_params": shape.active_parameters} if shape else {},
+        model=_parameter_counts(new.resolved),
         resolved=spec.model_dump(mode="json"),
     )
+
+
+def _parameter_counts(resolved: Resolved) -> dict[str, int]:
+    shape = resolved.shape
+    if shape is None:
+        return {}
+    counts = {"params": shape.parameters, "active_params": shape.active_parameters}
+    trained = resolved.trainable_parameters
+    return counts if trained is None else counts | {"trainable_params": trained}

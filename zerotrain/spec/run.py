@@ -130,6 +130,10 @@ class ExportSpec(Spec):
     """Which checkpoint is exported: the newest, or the one `checkpoint.keep_best` keeps."""
     weights: Literal["auto", "model", "ema"] = "auto"
     """The weights that were trained or their average; `auto`: the average if the run has an `ema` section."""
+    adapter: Literal["merged", "alone"] = "merged"
+    """Of a run with an adapter: `merged` writes the whole model with the adapter in its weights, which loads without
+    anything else; `alone` writes the adapter as peft reads it, a small file that needs the weights the run started
+    from."""
     sample: SampleSpec | None = None
     """Generate text from the exported weights."""
 

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import pipeline
+import torch
+from peft import PeftModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+from zerotrain.checkpoint.export import export_run
 
 WORDS = {"good": ["fine", "great", "lovely", "superb"], "bad": ["awful", "dull", "poor", "sad"]}
 OTHERS = ["the", "film", "was", "quite", "a", "scene", "with", "an", "actor", "and", "some", "plot", "in", "it"]
@@ -86,3 +90,32 @@ def test_a_new_head_on_pretrained_weights_starts_the_same_everywhere(
     tokenizer = {"type": "pretrained", "path": str(folder)}
 
     same_everywhere({**changes, "model": {"pretrained": str(folder)}, "data.tokenizer": tokenizer})
+
+
+def test_an_adapter_trains_the_new_head_too_and_peft_loads_both(
+    exported: Any, same_everywhere: Any, train: Any, changes: Any, tmp_path: Path
+) -> None:
+    folder = exported({**changes, "horizon": "2 steps", "schedule": {"type": "constant"}})
+    adapter = {"type": "lora", "rank": 4}
+    tokenizer = {"type": "pretrained", "path": str(folder)}
+    changes = {**changes, "model": {"pretrained": str(folder), "adapter": adapter}, "data.tokenizer": tokenizer}
+
+    same_everywhere(changes)
+    result = train({**changes, "precision": "fp32", "zero.stage": 3}, 2)
+    export_run(result.run, tmp_path / "merged")
+    export_run(result.run, tmp_path / "alone", adapter="alone")
+
+    texts = AutoTokenizer.from_pretrained(folder)(
+        ["the film was great", "a sad plot"], return_tensors="pt", padding=True
+    )
+    before, merged = (load(path) for path in (folder, tmp_path / "merged"))
+    by_peft = PeftModel.from_pretrained(load(folder), tmp_path / "alone").eval()
+    with torch.no_grad():
+        assert (merged(**texts).logits - by_peft(**texts).logits).abs().max() < 1e-5
+        assert (merged(**texts).logits - before(**texts).logits).abs().max() > 1e-3
+    assert not torch.equal(merged.classifier.weight, before.classifier.weight)
+    assert torch.equal(merged.bert.embeddings.word_embeddings.weight, before.bert.embeddings.word_embeddings.weight)
+
+
+def load(folder: Path) -> Any:
+    return AutoModelForSequenceClassification.from_pretrained(folder).eval()

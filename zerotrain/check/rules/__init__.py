@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zerotrain.check.rule import Rule
 from zerotrain.check.rules import (
+    adapters,
     batch,
     data,
     dialogues,
@@ -36,5 +37,6 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     distill.RULES,
     runs.RULES,
     watching.RULES,
+    adapters.RULES,
     launch.RULES,
 )
