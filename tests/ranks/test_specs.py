@@ -21,8 +21,25 @@ SOUND: dict[str, list[dict[str, Any]]] = {
         {"optimizer": {"type": "sgd", "lr": 1e-2, "momentum": 0.9}},
         {"optimizer": {"type": "adagrad", "lr": 1e-2}},
         {"optimizer": {"type": "muon", "lr": 0.02, "adam_lr": 1e-3}},
+        {"optimizer": {"type": "nadam", "lr": 1e-3}},
+        {"optimizer": {"type": "radam", "lr": 1e-3}},
+        {"optimizer": {"type": "rmsprop", "lr": 1e-3}},
+        {"optimizer": {"type": "adamax", "lr": 1e-3}},
+        {"optimizer": {"type": "adafactor", "lr": 1e-2}},
     ],
-    "schedule": [{"schedule": {"type": name}} for name in ("constant", "linear", "cosine")],
+    "schedule": [
+        *({"schedule": {"type": name}} for name in ("constant", "linear", "cosine", "polynomial", "one_cycle")),
+        {"schedule": {"type": "wsd", "decay": "1 steps"}},
+        {"schedule": {"type": "lr_range_test"}},
+    ],
+    "weights": [
+        {},
+        {"model.adapter": {"type": "lora", "rank": 2}},
+        {"model.adapter": {"type": "dora", "rank": 2}},
+        {"model.freeze": ["embed_tokens"]},
+        {"optimizer.groups": [{"match": "lm_head", "lr": 1e-4}]},
+        {"ema": {"decay": 0.9}},
+    ],
     "batch": [
         {"batch": {"global_batch_size": 8, "micro_batch_size": 4}},
         {"batch": {"global_batch_size": 8, "micro_batch_size": 1, "gradient_accumulation_steps": "auto"}},
@@ -44,6 +61,11 @@ MISTAKES: list[dict[str, Any]] = [
     {"deepspeed": {"fp16": {"loss_scal": 1}}},
     {"deepspeed": {"prescale_gradients": "auto"}, "zero.stage": 2, "zero.stge": 1},
     {"parallel": {"tp": 2}},
+    {"model.freeze": ["no_such_weight"]},
+    {"model.adapter": {"type": "lora", "target_modules": ["no_such_module"]}},
+    {"task": {"type": "masked_lm"}},
+    {"task": {"type": "image_classification"}},
+    {"evaluation": {"early_stopping": {}}},
     {"schedule": {"type": "cosine", "warmup": "400 steps"}},
 ]
 

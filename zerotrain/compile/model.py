@@ -9,8 +9,9 @@ from typing import Any
 from zerotrain.arch.describe import architectures, model_shape, shape_problems, supported_heads
 from zerotrain.arch.shape import ModelShape
 from zerotrain.compile.adapters import trainable_parameters
+from zerotrain.compile.config_keys import image_keys
 from zerotrain.compile.facts import DataFacts
-from zerotrain.compile.resolve import Resolved, image_keys, resolve
+from zerotrain.compile.resolve import Resolved, resolve
 from zerotrain.compile.teacher import teacher_config
 from zerotrain.compile.vocabulary import vocabulary_size
 from zerotrain.diagnostic import Diagnostic, error

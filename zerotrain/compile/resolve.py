@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from zerotrain.arch.describe import architectures, dropout_keys, known_config_keys
+from zerotrain.arch.describe import dropout_keys
 from zerotrain.arch.shape import ModelShape
+from zerotrain.compile.config_keys import class_keys, image_keys, reward_keys, special_tokens
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.vocabulary import vocabulary_size
 from zerotrain.diagnostic import Diagnostic, error
@@ -16,7 +17,7 @@ from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.hardware.topology import Topology, topology_of
 from zerotrain.spec.base import Spec
-from zerotrain.spec.data import ImageSpec, PretrainedTokenizer
+from zerotrain.spec.data import PretrainedTokenizer
 from zerotrain.spec.load import UnreadSection
 from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
 from zerotrain.spec.pretrained import is_hub_id
@@ -259,7 +260,7 @@ class _Settling:
 
     def model(self) -> Spec:
         model, facts = self.spec.model, self.facts
-        facts_keys = _one_reward(self.spec, facts) | (_classes(facts) if facts else {})
+        facts_keys = reward_keys(self.spec, facts) | (class_keys(facts) if facts else {})
         config = facts_keys | self._dropout() | model.config
         if model.architecture is None:
             return model.model_copy(update={"config": config})
@@ -272,7 +273,7 @@ class _Settling:
             config["vocab_size"] = vocabulary
             self.derivations["model.config.vocab_size"] = "the size of the tokenizer's vocabulary"
         if facts is not None:
-            config = _special_tokens(facts) | config
+            config = special_tokens(facts) | config
         return model.model_copy(update={"config": config})
 
     def task(self) -> Spec:
@@ -336,49 +337,9 @@ _SECTIONS: Mapping[str, Callable[[_Settling], Any]] = {
 }
 
 
-def image_keys(spec: RunSpec) -> dict[str, Any]:
-    """Returns the keys of a model's config that tell the images it sees, as far as its architecture has them."""
-    image, architecture = spec.data.image, spec.model.architecture
-    if image is None or architecture is None:
-        return {}
-    known = known_config_keys(architecture) if architecture in architectures() else ()
-    return {key: value for key, value in _image_values(image).items() if key == "num_channels" or key in known}
-
-
-def _image_values(image: ImageSpec) -> dict[str, int]:
-    return {"num_channels": image.channels, "image_size": image.size}
-
-
-def _classes(facts: DataFacts) -> dict[str, Any]:
-    """Returns the keys of a model's config that name its classes, and the padding that a classifier looks for."""
-    if not facts.labels:
-        return {}
-    names = {str(number): label for number, label in enumerate(facts.labels)}
-    numbers = {label: number for number, label in enumerate(facts.labels)}
-    padding = {"pad_token_id": facts.pad_token_id} if facts.vocab_size else {}
-    return {"id2label": names, "label2id": numbers, **padding}
-
-
-def _one_reward(spec: RunSpec, facts: DataFacts | None) -> dict[str, Any]:
-    """Returns the keys of the config of a model that gives one number, and finds the last token by the padding."""
-    if spec.task.type != "reward":
-        return {}
-    return {"num_labels": 1, **({"pad_token_id": facts.pad_token_id} if facts else {})}
-
-
 def _falls(metric: str) -> bool:
     """Tells whether less of a metric is better, by its name: `loss`, `ema_loss`, `perplexity`."""
     return metric.rpartition("_")[2] in ("loss", "perplexity")
-
-
-def _special_tokens(facts: DataFacts) -> dict[str, int]:
-    if not facts.vocab_size:
-        return {}
-    return {
-        "bos_token_id": facts.eos_token_id,
-        "eos_token_id": facts.eos_token_id,
-        "pad_token_id": facts.pad_token_id,
-    }
 
 
 def _unfilled_axes(topology: Topology) -> Diagnostic:
