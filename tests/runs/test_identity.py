@@ -54,6 +54,7 @@ EXPECTED = {
         "task",
         "data.seq_len",
         "data.packing",
+        "data.image",
         "batch.global_batch_size",
         "horizon",
         "optimizer",

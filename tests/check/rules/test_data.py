@@ -75,8 +75,8 @@ def test_zt617_text_needs_a_tokenizer_and_a_length(one: One, findings: Findings,
 
 def test_zt618_images_have_no_tokens(one: One, findings: Findings) -> None:
     images = {"task": "{type: image_classification}", "model": "{architecture: resnet}"}
-    finding = one(**images, data="{train: [{type: python_stdlib}]}", horizon="1000 tokens")
+    finding = one(**images, data="{train: [{type: sklearn_digits}], image: {size: 8}}", horizon="1000 tokens")
 
     assert (finding.code, finding.name, finding.place.key) == ("ZT618", "tokens-of-images", "horizon")
     assert finding.message == "`1000 tokens` is a number of tokens, but images have none"
-    assert findings(**images, data="{train: [{type: python_stdlib}]}", horizon="2 epochs") == []
+    assert findings(**images, data="{train: [{type: sklearn_digits}], image: {size: 8}}", horizon="2 epochs") == []

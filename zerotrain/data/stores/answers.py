@@ -24,8 +24,6 @@ from zerotrain.spec.task import TooLong
 Dialogue = tuple[str | Turns, str | Turns]
 """What is asked, and what is answered."""
 
-_OVERLONG = "ZT656"
-
 
 @dataclass(frozen=True)
 class Treatment:
@@ -103,7 +101,7 @@ class _Writing:
             return encoded
         limit, length = self._treatment.limit, len(encoded.ids)
         if length > limit and self._treatment.too_long != "cut":
-            return Fault(_OVERLONG, "overlong-record", f"has {length:,} tokens, more than {limit:,}")
+            return Fault("ZT656", "overlong-record", f"has {length:,} tokens, more than {limit:,}")
         is_answer = encoded.is_answer if self._treatment.train_on == "answers" else [True] * length
         self._cut += length > limit
         if not any(is_answer[1:limit]):
@@ -114,7 +112,7 @@ class _Writing:
     def _tell(self, records: int) -> None:
         """Says what was left out or cut; raises DataError for what is refused, and when nothing is left."""
         data, key, say = self._preparation.data, self._preparation.corpus.key, self._preparation.say
-        dropped = {_OVERLONG} if self._treatment.too_long == "drop" else set[str]()
+        dropped = {"ZT656"} if self._treatment.too_long == "drop" else set[str]()
         problems = refused(self._faults, key, skip=data.bad_samples == "skip", skipped=dropped)
         if problems:
             raise DataError(*problems)
