@@ -62,7 +62,11 @@ def publish(engine: DeepSpeedEngine) -> None:
     """Brings the master weights into the parameters that the model computes with. All ranks must call this."""
     optimizer: Any = engine.optimizer
     if isinstance(optimizer, DeepSpeedZeroOptimizer_Stage3):
-        # What its `load_state_dict` does with master weights it has read (runtime/zero/stage3.py).
+        # What its `load_state_dict` does with master weights it has read (runtime/zero/stage3.py). Small parameters
+        # that every rank keeps whole are given up first: they would not be gathered again.
+        kept_whole = optimizer.persistent_parameters
+        if kept_whole:
+            kept_whole[0].partition(kept_whole)
         for group in range(len(optimizer.fp32_partitioned_groups_flat)):
             optimizer._reassign_or_swap_out_partitioned_parameters(group)
         optimizer._post_step([])
