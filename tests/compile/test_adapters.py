@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 from zerotrain.arch.describe import linear_layers as known_linear_layers
 from zerotrain.arch.describe import parameter_shapes
-from zerotrain.compile.adapters import OUTPUT, adaptable, head_of, modules_of, trainable_parameters
+from zerotrain.compile.adapters import OUTPUT, adaptable, head_of, model_parameters, modules_of, trainable_parameters
 from zerotrain.modeling.adapters import add_adapter, head_modules, linear_layers, output_of
 from zerotrain.modeling.groups import freeze
 from zerotrain.modeling.load import MODELS
@@ -59,14 +59,18 @@ def test_linear_layers_and_heads_are_those_of_the_built_model(architecture, head
 
 @pytest.mark.parametrize("kind", ["lora", "dora"])
 @pytest.mark.parametrize(("architecture", "head", "config"), CASES)
-def test_what_is_trained_is_counted_as_the_built_model_counts_it(architecture, head, config, kind):
+def test_the_parameters_and_those_that_are_trained_are_those_of_the_built_model(architecture, head, config, kind):
     spec = ModelSpec(architecture=architecture, config=config, adapter=AdapterSpec(type=kind, rank=4))
     model = built(architecture, head, config)
 
     add_adapter(model, spec, head, 1, {"zero_optimization": {"stage": 0}})
 
-    counted = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    assert trainable_parameters(architecture, config, head, spec) == counted > 0
+    known, parameters = model_parameters(architecture, config, head, spec), dict(model.named_parameters())
+    assert known.shapes == {name: tuple(parameter.shape) for name, parameter in parameters.items()}
+    trained = {name for name, parameter in parameters.items() if parameter.requires_grad}
+    assert set(known.trainable) == trained != set()
+    counted = sum(parameters[name].numel() for name in trained)
+    assert trainable_parameters(architecture, config, head, spec) == counted
 
 
 @pytest.mark.parametrize("adapter", [None, AdapterSpec(type="lora", rank=2, target_modules=["up_proj", "lm_head"])])

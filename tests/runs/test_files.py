@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zerotrain.runs.files import sync_directory, write_json, write_text
+from zerotrain.runs.files import sync, write_json, write_text
 
 
 def test_a_file_is_written_and_written_again(tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_several_processes_may_write_the_same_file(tmp_path: Path) -> None:
 
 def test_syncing_a_directory_changes_nothing(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    sync_directory(tmp_path)
+    sync(tmp_path)
 
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     with pytest.raises(FileNotFoundError):
-        sync_directory(tmp_path / "gone")
+        sync(tmp_path / "gone")

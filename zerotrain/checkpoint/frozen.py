@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
 import deepspeed
 import torch
@@ -12,6 +11,7 @@ from torch import nn
 
 from zerotrain.diagnostic import error
 from zerotrain.errors import CheckpointError
+from zerotrain.modeling.unwrap import module_of
 from zerotrain.runs.catalogue import Checkpoint
 
 _WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -23,8 +23,7 @@ def frozen_checksum(model: nn.Module | DeepSpeedEngine) -> str:
     All ranks must call this: what stage 3 has partitioned is gathered, one parameter at a time.
     """
     digest = hashlib.blake2b(digest_size=8)
-    module: Any = model.module if isinstance(model, DeepSpeedEngine) else model
-    for name, parameter in module.named_parameters():
+    for name, parameter in module_of(model).named_parameters():
         if not parameter.requires_grad:
             digest.update(f"{name} {_sum_of_words(parameter)}\n".encode())
     return digest.hexdigest()

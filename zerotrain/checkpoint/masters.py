@@ -15,6 +15,8 @@ from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from torch import nn
 from torch._utils import _unflatten_dense_tensors
 
+from zerotrain.modeling.unwrap import module_of
+
 
 class Fragment(NamedTuple):
     """A piece of a parameter in the master weights of a rank, counted in elements."""
@@ -86,14 +88,12 @@ def _copy(weights: Any, values: Any) -> None:
 
 
 def _named(engine: DeepSpeedEngine) -> Iterator[tuple[str, Any]]:
-    module: Any = engine.module
-    named = module.named_parameters(remove_duplicate=False)
+    named = module_of(engine).named_parameters(remove_duplicate=False)
     return ((name, parameter) for name, parameter in named if parameter.requires_grad)
 
 
 def _trained(engine: DeepSpeedEngine) -> list[nn.Parameter]:
-    module: Any = engine.module
-    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+    return [parameter for parameter in module_of(engine).parameters() if parameter.requires_grad]
 
 
 def _at_stage_3(optimizer: Any, parameter: Any) -> Fragment:

@@ -21,7 +21,7 @@ from zerotrain.checkpoint.guard import guarded
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.errors import reason_of
 from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Checkpoint, Manifest, catalogue, tag_of
-from zerotrain.runs.files import sync_directory, write_json, write_text
+from zerotrain.runs.files import sync, write_json, write_text
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.units import format_bytes
 
@@ -105,7 +105,7 @@ class Saver:
             final = self.run.checkpoints / tag
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
-            sync_directory(self.run.checkpoints)
+            sync(self.run.checkpoints)
             write_text(self.run.checkpoints / "latest", tag)
             self._remove_old()
         except OSError as failure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 
 from zerotrain.arch.describe import CLASSIFICATION_HEADS, linear_layers, parameter_shapes
@@ -70,10 +71,32 @@ def target_problem(
 
 def trainable_parameters(architecture: str, config: Mapping[str, object], head: str, model: ModelSpec) -> int:
     """Returns the number of parameters that are trained."""
-    shapes = parameter_shapes(architecture, config, head)
-    trained = shapes if model.adapter is None else _trained_with_adapter(shapes, architecture, config, head, model)
-    still = set(frozen(model.freeze, trained))
-    return sum(prod(shape) for name, shape in trained.items() if name not in still)
+    parameters = model_parameters(architecture, config, head, model)
+    still = set(frozen(model.freeze, parameters.shapes))
+    return sum(prod(parameters.shapes[name]) for name in parameters.trainable if name not in still)
+
+
+@dataclass(frozen=True)
+class ModelParameters:
+    """The parameters of a model, with its adapter if it has one, before any is frozen by the spec."""
+
+    shapes: Mapping[str, Shape]
+    """By the names of `named_parameters()`."""
+    trainable: tuple[str, ...]
+    """What an adapter leaves to be trained; all without one."""
+
+
+def model_parameters(architecture: str, config: Mapping[str, object], head: str, model: ModelSpec) -> ModelParameters:
+    """Returns the parameters of the model that a spec asks for."""
+    shapes, adapter = parameter_shapes(architecture, config, head), model.adapter
+    if adapter is None:
+        return ModelParameters(shapes, tuple(shapes))
+    linear = linear_layers(architecture, config, head)
+    saved = saved_modules(adapter, modules_of(shapes), head_of(shapes, head))
+    layers = target_layers(adapter, adaptable(linear, shapes), saved, OUTPUT)
+    added = {name: shape for layer in layers for name, shape in _added(adapter, layer, *linear[layer]).items()}
+    whole = [name for name in shapes if any(_is_in(name, module) for module in saved)]
+    return ModelParameters({_beside(name, layers): shapes[name] for name in shapes} | added, (*whole, *added))
 
 
 def modules_of(shapes: Iterable[str]) -> list[str]:
@@ -88,21 +111,19 @@ def head_of(shapes: Iterable[str], head: str) -> list[str]:
     return [name for name in first if head in CLASSIFICATION_HEADS and name in _HEADS]
 
 
-def _trained_with_adapter(
-    shapes: Mapping[str, Shape], architecture: str, config: Mapping[str, object], head: str, model: ModelSpec
-) -> dict[str, Shape]:
-    adapter = model.adapter
-    assert adapter is not None, "asked only for a model with an adapter"
-    linear = linear_layers(architecture, config, head)
-    saved = saved_modules(adapter, modules_of(shapes), head_of(shapes, head))
-    trained = {name: shape for name, shape in shapes.items() if any(_is_in(name, module) for module in saved)}
-    for layer in target_layers(adapter, adaptable(linear, shapes), saved, OUTPUT):
-        inputs, outputs = linear[layer]
-        trained[f"{layer}.lora_A.{ADAPTER}.weight"] = (adapter.rank, inputs)
-        trained[f"{layer}.lora_B.{ADAPTER}.weight"] = (outputs, adapter.rank)
-        if adapter.type == "dora":
-            trained[f"{layer}.lora_magnitude_vector.{ADAPTER}.weight"] = (outputs,)
-    return trained
+def _added(adapter: AdapterSpec, layer: str, inputs: int, outputs: int) -> dict[str, Shape]:
+    """Returns what an adapter adds to a linear layer."""
+    added: dict[str, Shape] = {f"{layer}.lora_A.{ADAPTER}.weight": (adapter.rank, inputs)}
+    added[f"{layer}.lora_B.{ADAPTER}.weight"] = (outputs, adapter.rank)
+    if adapter.type == "dora":
+        added[f"{layer}.lora_magnitude_vector.{ADAPTER}.weight"] = (outputs,)
+    return added
+
+
+def _beside(name: str, layers: Collection[str]) -> str:
+    """Returns the name that a parameter has when its layer has got an adapter."""
+    layer, _, last = name.rpartition(".")
+    return f"{layer}.base_layer.{last}" if layer in layers else name
 
 
 def _ends_with_any(name: str, ends: Iterable[str]) -> bool:

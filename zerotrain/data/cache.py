@@ -19,6 +19,7 @@ from typing import Any
 
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import DataError, reason_of
+from zerotrain.runs.files import sync
 
 Facts = Mapping[str, Any]
 """Plain JSON values."""
@@ -119,7 +120,7 @@ def _build_once(target: Path, identity: Facts, build: Callable[[Path], Facts], s
         try:
             _seal(folder, identity, build(folder))
             folder.rename(target)
-            _sync(target.parent)
+            sync(target.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -128,20 +129,12 @@ def _seal(folder: Path, identity: Facts, facts: Facts) -> None:
     """Puts the files on the disk first, the file that vouches for them last."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     for path in files:
-        _sync(path)
+        sync(path)
     sizes = {path.name: path.stat().st_size for path in files}
     meta = {**identity, "files": sizes, "facts": dict(facts)}
     (folder / _META).write_text(json.dumps(meta, indent=1) + "\n")
-    _sync(folder / _META)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(folder / _META)
+    sync(folder)
 
 
 def _building(target: Path) -> Path:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from deepspeed import DeepSpeedEngine
@@ -21,7 +20,7 @@ from zerotrain.data.batch import Batch
 from zerotrain.data.loader import Loader
 from zerotrain.data.stores.table import open_samples
 from zerotrain.diagnostic import Diagnostic, Severity
-from zerotrain.engine.device import device_of, module_of
+from zerotrain.engine.device import device_of, evaluating
 from zerotrain.engine.evaluate import evaluate
 from zerotrain.engine.hooks import Average, Evaluate, LogUpdates, Save
 from zerotrain.engine.isolation import refuse_entangled, refuse_leaks
@@ -35,6 +34,7 @@ from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import surroundings
 from zerotrain.modeling.batch_norm import average_statistics
 from zerotrain.modeling.teacher import Lesson, load_teacher
+from zerotrain.modeling.unwrap import module_of
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
@@ -47,7 +47,7 @@ from zerotrain.spec.task import DistillTask
 from zerotrain.tasks.base import Model, Pass, Start, Starting, Task, TaskContext
 from zerotrain.tasks.distill import Distill
 from zerotrain.tasks.masked_lm import MaskedLm
-from zerotrain.tasks.pretrain import Pretrain
+from zerotrain.tasks.next_token import NextToken
 from zerotrain.tasks.table import TASKS
 from zerotrain.units import Duration
 
@@ -74,7 +74,7 @@ def assemble(
     """Returns everything the loop needs. The untrained model is measured on the way, if the spec asks for it."""
     spec, steps, clock = parts.spec, parts.record.steps, StepClock()
     task = _task(parts, ready.engine)
-    if isinstance(task, Pretrain | Distill) and spec.data.packing == "isolated":
+    if isinstance(task, NextToken) and spec.data.packing == "isolated":
         _refuse_leaks(parts, ready.engine, task)
     if isinstance(task, MaskedLm) and spec.data.packing == "isolated":
         _refuse_entangled(parts, ready.engine, task)
@@ -112,22 +112,20 @@ def _task(parts: Parts, engine: DeepSpeedEngine) -> Task:
 def _teacher(parts: Parts, engine: DeepSpeedEngine, task: DistillTask) -> Model:
     parts.console.say(f"loading the teacher `{task.teacher.pretrained}`")
     ds_config = json.loads(parts.run.ds_config.read_text(encoding="utf-8"))
-    student: Any = engine.module
     lesson = Lesson(task, parts.record.data.vocab_size, parts.spec.data.seq_len)
-    return load_teacher(lesson, student, ds_config, device_of(engine))
+    return load_teacher(lesson, module_of(engine), ds_config, device_of(engine))
 
 
-def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: Pretrain | Distill) -> None:
-    engine.eval()
-    for model in (engine, task.teacher) if isinstance(task, Distill) else (engine,):
-        refuse_leaks(partial(task.logits, model), parts.record.data.vocab_size, device_of(engine))
-    engine.train()
+def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: NextToken) -> None:
+    with evaluating(engine):
+        for model in (engine, task.teacher) if isinstance(task, Distill) else (engine,):
+            refuse_leaks(partial(task.logits, model), parts.record.data.vocab_size, device_of(engine))
 
 
 def _refuse_entangled(parts: Parts, engine: DeepSpeedEngine, task: MaskedLm) -> None:
-    engine.eval()
-    refuse_entangled(lambda arrays: task.logits(engine, Batch(arrays)), parts.record.data.vocab_size, device_of(engine))
-    engine.train()
+    vocabulary, device = parts.record.data.vocab_size, device_of(engine)
+    with evaluating(engine):
+        refuse_entangled(lambda arrays: task.logits(engine, Batch(arrays)), vocabulary, device)
 
 
 def _begin(parts: Parts, engine: DeepSpeedEngine, task: Starting, step: int) -> None:
@@ -136,9 +134,8 @@ def _begin(parts: Parts, engine: DeepSpeedEngine, task: Starting, step: int) -> 
     device = device_of(engine)
     data = {name: _pass(parts, store, limits[name], device) for name, store in stores.items()}
     folder, fingerprint = parts.run.reference, parts.record.data.fingerprint
-    engine.eval()
-    task.begin(Start(engine, device, step, folder, fingerprint, data, parts.ranks.is_first))
-    engine.train()
+    with evaluating(engine):
+        task.begin(Start(engine, device, step, folder, fingerprint, data, parts.ranks.is_first))
 
 
 def _pass(parts: Parts, store: str, limit: int | None, device: torch.device) -> Pass:
@@ -186,8 +183,7 @@ def _saving(
     def save(state: TrainState) -> None:
         average_statistics(module_of(ready.engine))
         unsaved = saver.save(Position(state.step, state.samples, state.tokens))
-        is_last = state.step == record.steps or state.ending is not None
-        if unsaved is not None and is_last:
+        if unsaved is not None and state.is_over(record.steps):
             raise CheckpointError(_as_error(unsaved))
         if unsaved is not None:
             parts.console.say(f"warning[{unsaved.code}] {unsaved.name}: {unsaved.message}; {unsaved.help}")

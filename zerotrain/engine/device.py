@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -30,7 +32,11 @@ def groups_of(engine: DeepSpeedEngine) -> list[dict[str, Any]]:
     return optimizer.param_groups
 
 
-def module_of(engine: DeepSpeedEngine) -> torch.nn.Module:
-    """Returns the model inside the engine."""
-    module: Any = engine.module
-    return module
+@contextmanager
+def evaluating(engine: DeepSpeedEngine) -> Generator[None]:
+    """Lets the model compute without dropout for a while."""
+    engine.eval()
+    try:
+        yield
+    finally:
+        engine.train()

@@ -9,8 +9,9 @@ import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.data.loader import Loader
-from zerotrain.engine.device import device_of, module_of
+from zerotrain.engine.device import device_of, evaluating
 from zerotrain.modeling.batch_norm import average_statistics
+from zerotrain.modeling.unwrap import module_of
 from zerotrain.runs.files import write_json
 from zerotrain.tasks.base import ReportingMeter, Task
 
@@ -27,12 +28,10 @@ def evaluate(
     """
     device = device_of(engine)
     average_statistics(module_of(engine))
-    engine.eval()
-    with torch.no_grad():
+    with evaluating(engine), torch.no_grad():
         meter = task.meter(engine, device)
         for micro_batch in loader.sequential(max_samples):
             meter.add(micro_batch.batch.to(device))
-    engine.train()
     if isinstance(meter, ReportingMeter) and report is not None:
         content = meter.report()
         if dist.get_rank() == 0:

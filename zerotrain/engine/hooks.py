@@ -111,7 +111,7 @@ class Save:
 
     def after_update(self, state: TrainState, update: Update) -> None:
         """Saves when it is time."""
-        is_last = state.step == self.last_step or state.ending is not None
-        if is_last or (self.every and state.step % self.every == 0) or self.watch.wants_saved(state.step):
+        is_due = self.every and state.step % self.every == 0
+        if state.is_over(self.last_step) or is_due or self.watch.wants_saved(state.step):
             self.save(state)
             self.clock.restart()

@@ -15,7 +15,7 @@ from deepspeed import DeepSpeedEngine
 
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
-from zerotrain.engine.device import accelerator, groups_of, module_of, on_cpu
+from zerotrain.engine.device import accelerator, groups_of, on_cpu
 from zerotrain.engine.quirks import drop_orphaned_states, restore_groups, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
@@ -26,6 +26,7 @@ from zerotrain.modeling.batch_norm import even_out, normalize_in_fp32
 from zerotrain.modeling.groups import for_optimizer, freeze, trained_groups
 from zerotrain.modeling.load import load_model
 from zerotrain.modeling.recompute import enable_recompute
+from zerotrain.modeling.unwrap import module_of
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.run import RunSpec
 

@@ -20,6 +20,10 @@ class TrainState:
     ending: str | None = None
     """Why training ends with this step, though the run has more."""
 
+    def is_over(self, last_step: int) -> bool:
+        """Tells whether no update follows in a run that ends with `last_step`, or before it."""
+        return self.step == last_step or self.ending is not None
+
     def advance(self, batch: GlobalBatch) -> None:
         """Notes that the batch has been trained on."""
         self.step += 1

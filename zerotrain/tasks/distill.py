@@ -15,9 +15,10 @@ from zerotrain.spec.task import DistillTask
 from zerotrain.tasks.base import Model, SummedLoss, TaskContext
 from zerotrain.tasks.losses import summed_cross_entropy
 from zerotrain.tasks.meters import LossMeter, perplexity
+from zerotrain.tasks.next_token import NextToken
 
 
-class Distill:
+class Distill(NextToken):
     """Predicts the next token of text as a teacher does.
 
     A token's loss is `soft_weight` times the divergence from the teacher, plus the rest times its cross-entropy, plus
@@ -29,10 +30,6 @@ class Distill:
         assert isinstance(context.task, DistillTask)
         assert context.teacher is not None, "the engine loads the teacher"
         self._task, self.teacher, self._tokens = context.task, context.teacher, context.vocab_size
-
-    def logits(self, model: Model, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
-        """Returns [batch, length, vocabulary] for ids and positions [batch, length]."""
-        return model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
 
     def loss(self, model: Model, batch: Batch) -> SummedLoss:
         """Returns the loss summed over all trained positions; labels are already shifted."""

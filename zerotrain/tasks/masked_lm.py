@@ -6,12 +6,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.distributed as dist
-from deepspeed import DeepSpeedEngine
 from transformers import PreTrainedModel
 
 from zerotrain.data.batch import Batch
-from zerotrain.data.stores.base import IGNORED
+from zerotrain.modeling.unwrap import module_of
 from zerotrain.spec.task import MaskedLmTask
 from zerotrain.tasks.base import Model, SummedLoss, TaskContext
 from zerotrain.tasks.losses import summed_cross_entropy
@@ -33,7 +31,7 @@ class MaskedLm:
         """Returns [batch, length, vocabulary] for `input_ids` [batch, length]."""
         if "segment_ids" not in batch:
             return model(input_ids=batch["input_ids"], attention_mask=batch.get("attention_mask")).logits
-        mask = block_mask(_inner(model), batch["segment_ids"])
+        mask = block_mask(module_of(model), batch["segment_ids"])
         return model(input_ids=batch["input_ids"], attention_mask=mask, position_ids=batch["position_ids"]).logits
 
     def loss(self, model: Model, batch: Batch) -> SummedLoss:
@@ -49,23 +47,20 @@ class MaskedLmMeter:
     """Loss and perplexity of what is hidden, and how much of it is predicted rightly."""
 
     def __init__(self, logits: Callable[[Batch], torch.Tensor], device: torch.device) -> None:
-        self._logits, self._mean = logits, LossMeter(device)
-        self._right = torch.zeros(2, dtype=torch.int64, device=device)
+        self._logits = logits
+        self._mean, self._accuracy = LossMeter(device), LossMeter(device)
 
     def add(self, batch: Batch) -> None:
         """Adds what is predicted for a batch."""
         logits, labels = self._logits(batch), batch["labels"]
-        self._mean.add(summed_cross_entropy(logits, labels))
-        right = (logits.argmax(-1) == labels).sum()
-        self._right += torch.stack([right, (labels != IGNORED).sum()])
+        loss = summed_cross_entropy(logits, labels)
+        self._mean.add(loss)
+        self._accuracy.add(SummedLoss((logits.argmax(-1) == labels).sum(), loss.targets))
 
     def metrics(self) -> dict[str, float]:
         """Returns `loss`, `perplexity` and `accuracy`, over the hidden tokens of all ranks."""
-        counts = self._right.clone()
-        dist.all_reduce(counts)
-        right, hidden = counts.tolist()
         mean = self._mean.mean()
-        return {"loss": mean, "perplexity": perplexity(mean), "accuracy": right / hidden}
+        return {"loss": mean, "perplexity": perplexity(mean), "accuracy": self._accuracy.mean()}
 
 
 def block_mask(model: PreTrainedModel, segment_ids: torch.Tensor) -> torch.Tensor:
@@ -78,7 +73,3 @@ def block_mask(model: PreTrainedModel, segment_ids: torch.Tensor) -> torch.Tenso
         return same
     dtype = model.dtype
     return torch.zeros(same.shape, dtype=dtype, device=same.device).masked_fill(~same, torch.finfo(dtype).min)
-
-
-def _inner(model: Model) -> PreTrainedModel:
-    return model.module if isinstance(model, DeepSpeedEngine) else model  # type: ignore[return-value]

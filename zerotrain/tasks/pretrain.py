@@ -11,22 +11,15 @@ from zerotrain.spec.task import PretrainTask
 from zerotrain.tasks.base import Model, SummedLoss, TaskContext
 from zerotrain.tasks.losses import summed_cross_entropy
 from zerotrain.tasks.meters import PerplexityMeter
+from zerotrain.tasks.next_token import NextToken
 
 
-class Pretrain:
-    """Predicts the next token of text.
-
-    Positions start at 0 in every document of a sample; from that transformers makes masks under which documents do
-    not see each other, with a model's sliding window where it has one.
-    """
+class Pretrain(NextToken):
+    """Predicts the next token of text."""
 
     def __init__(self, context: TaskContext) -> None:
         assert isinstance(context.task, PretrainTask)
         self._smoothing = context.task.label_smoothing
-
-    def logits(self, model: Model, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
-        """Returns [batch, length, vocabulary] for ids and positions [batch, length]."""
-        return model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
 
     def loss(self, model: Model, batch: Batch) -> SummedLoss:
         """Returns the cross-entropy summed over all trained positions; labels are already shifted."""

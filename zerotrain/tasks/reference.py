@@ -15,7 +15,7 @@ import torch.distributed as dist
 from zerotrain.data.batch import Batch
 from zerotrain.diagnostic import error
 from zerotrain.errors import CheckpointError, reason_of
-from zerotrain.runs.files import sync_directory
+from zerotrain.runs.files import sync
 from zerotrain.tasks.base import Pass, Start
 from zerotrain.tasks.pairs import is_pair
 
@@ -62,10 +62,10 @@ def _write(start: Start, found: Reference) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         (draft / _META).write_text(json.dumps({"data": start.fingerprint}) + "\n", encoding="utf-8")
-        sync_directory(draft)
+        sync(draft)
         shutil.rmtree(start.folder, ignore_errors=True)
         draft.rename(start.folder)
-        sync_directory(start.folder.parent)
+        sync(start.folder.parent)
     except OSError as broken:
         message = f"cannot write `{start.folder}`: {reason_of(broken)}"
         raise CheckpointError(error("ZT661", "unwritten-reference", message, help="free some space")) from None

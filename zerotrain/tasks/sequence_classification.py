@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
-from functools import partial
+from functools import cache, partial
 
 import torch
-from deepspeed import DeepSpeedEngine
 from torch import nn
 
 from zerotrain.data.batch import Batch
+from zerotrain.modeling.unwrap import module_of
 from zerotrain.spec.task import SequenceClassificationTask
 from zerotrain.tasks.base import Model, SummedLoss, TaskContext
 from zerotrain.tasks.losses import summed_cross_entropy
@@ -27,7 +26,8 @@ class SequenceClassification:
     def logits(self, model: Model, batch: Batch) -> torch.Tensor:
         """Returns [batch, classes]."""
         names = ("input_ids", "attention_mask", "token_type_ids")
-        return model(**{name: batch[name] for name in names if name in _arguments(model)}).logits
+        known = _arguments(type(module_of(model)))
+        return model(**{name: batch[name] for name in names if name in known}).logits
 
     def loss(self, model: Model, batch: Batch) -> SummedLoss:
         """Returns the cross-entropy summed over all records."""
@@ -38,7 +38,7 @@ class SequenceClassification:
         return ClassificationMeter(partial(self.logits, model), self._labels, device)
 
 
-def _arguments(model: Model) -> Collection[str]:
-    """Returns what a model can be given; not every architecture tells a first text from a second."""
-    module: nn.Module = model.module if isinstance(model, DeepSpeedEngine) else model  # type: ignore[assignment]
-    return inspect.signature(module.forward).parameters
+@cache
+def _arguments(kind: type[nn.Module]) -> frozenset[str]:
+    """Returns what models of a class can be given; not every architecture tells a first text from a second."""
+    return frozenset(inspect.signature(kind.forward).parameters)

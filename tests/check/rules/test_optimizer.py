@@ -40,6 +40,15 @@ def test_zt150_a_group_that_matches_nothing_that_is_trained(one: One, findings: 
     assert findings(optimizer=optimizer("[{match: norm}, {match: embed, lr: 1.0}]")) == []
 
 
+@pytest.mark.parametrize("kind", ["lora", "dora"])
+def test_zt150_beside_an_adapter_only_the_adapter_is_trained(findings: Findings, kind: str) -> None:
+    adapted = f"{{{LLAMA}, adapter: {{type: {kind}}}}}"
+
+    (finding,) = [f for f in findings(model=adapted, optimizer=optimizer("[{match: lm_head}]")) if f.is_error]
+    assert (finding.code, finding.place.key) == ("ZT150", "optimizer.groups[0].match")
+    assert [f for f in findings(model=adapted, optimizer=optimizer("[{match: lora_B}]")) if f.is_error] == []
+
+
 def test_zt150_an_unknown_architecture_is_left_to_the_run(findings: Findings) -> None:
     assert "ZT150" not in {f.code for f in findings(model="{architecture: phi3, freeze: [no_such]}")}
 
@@ -50,6 +59,14 @@ def test_zt151_everything_frozen(one: One, findings: Findings, caret: Caret) -> 
     assert (finding.code, finding.name, finding.severity) == ("ZT151", "nothing-to-train", Severity.ERROR)
     assert finding.place.key == "model.freeze"
     assert findings(model=model("[layers]")) == []
+
+
+def test_zt151_the_whole_adapter_frozen(findings: Findings) -> None:
+    def frozen(pattern: str) -> list[str]:
+        adapted = f"{{{LLAMA}, adapter: {{type: lora}}, freeze: ['{pattern}']}}"
+        return [f.code for f in findings(model=adapted) if f.is_error]
+
+    assert (frozen("lora_"), frozen("lora_A"), frozen("lm_head"), frozen("wte")) == (["ZT151"], [], [], ["ZT150"])
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from zerotrain.arch.describe import parameter_shapes
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
+from zerotrain.compile.adapters import ModelParameters, model_parameters
 from zerotrain.compile.sections.groups import frozen, unmatched, unmatched_words
 from zerotrain.diagnostic import Diagnostic
 
@@ -20,12 +20,12 @@ def unmatched_pattern(case: Case) -> Iterator[Diagnostic]:
     Wrong: `model: {architecture: gpt2, freeze: [embed_tokens]}`
     Right: `model: {architecture: gpt2, freeze: [wte]}`
     """
-    names = _names(case)
-    if names is None:
+    known = _parameters(case)
+    if known is None:
         return
-    freeze, still = case.spec.model.freeze, set(frozen(case.spec.model.freeze, names))
+    names, freeze = list(known.shapes), case.spec.model.freeze
     yield from _findings(case, [(f"model.freeze[{i}]", freeze[i]) for i in unmatched(freeze, names)], names)
-    trained = [name for name in names if name not in still]
+    trained = _trained(case, known)
     groups = [group.match for group in case.spec.optimizer.groups]
     missed = [(f"optimizer.groups[{i}].match", groups[i]) for i in unmatched(groups, trained)]
     yield from _findings(case, missed if trained else [], trained)
@@ -45,18 +45,23 @@ def nothing_to_train(case: Case) -> Iterator[Diagnostic]:
     Wrong: `model: {architecture: llama, freeze: ["."]}`
     Right: `model: {architecture: llama, freeze: ["^model[.]embed_tokens"]}`
     """
-    names, patterns = _names(case), case.spec.model.freeze
-    if names is not None and patterns and len(frozen(patterns, names)) == len(names):
-        message = f"`model.freeze` matches all {len(names)} parameters, and nothing is left to train"
+    known = _parameters(case)
+    if known is not None and known.trainable and not _trained(case, known):
+        message = f"`model.freeze` matches all {len(known.trainable)} parameters, and nothing is left to train"
         yield case.error("model.freeze", message, help="freeze fewer, such as `^model[.]embed_tokens`")
 
 
-def _names(case: Case) -> list[str] | None:
-    """Returns the names of the model's parameters, or None when only the built model knows them."""
-    if case.shape is None or case.spec.model.adapter is not None:
-        return None
+def _parameters(case: Case) -> ModelParameters | None:
+    """Returns the model's parameters, or None when only the built model knows them."""
     architecture, config = case.model
-    return None if architecture is None else list(parameter_shapes(architecture, config, case.shape.head))
+    if case.shape is None or architecture is None:
+        return None
+    return model_parameters(architecture, config, case.shape.head, case.spec.model)
+
+
+def _trained(case: Case, known: ModelParameters) -> list[str]:
+    still = set(frozen(case.spec.model.freeze, known.trainable))
+    return [name for name in known.trainable if name not in still]
 
 
 @rule("ZT152", "factored-on-shards")

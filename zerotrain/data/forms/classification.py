@@ -43,7 +43,7 @@ class LabelReader:
         return label if isinstance(label, int) else self.names.index(label)
 
     def _learned(self, label: str | int) -> str | int | Fault:
-        if any(isinstance(label, str) != isinstance(other, str) for other in self._found):
+        if isinstance(label, str) != isinstance(next(iter(self._found), label), str):
             return wrong_type("label", "of the type that the labels before it have", label)
         self._found.add(label)
         return label
