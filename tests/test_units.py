@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from zerotrain.units import (
     Duration,
+    TimeSpan,
     format_bytes,
     format_count,
     format_seconds,
@@ -213,3 +214,27 @@ def test_a_number_is_the_one_that_is_written_as_precisely_as_it_is_written(text:
 @pytest.mark.parametrize("text", ["6B", "6.8B", "6.75B", "6.739B", "6738415617", 6_738_415_615, "8B"])
 def test_a_number_that_rounds_to_another_is_another(text: str | int) -> None:
     assert not rounds_to(6_738_415_616, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("90 seconds", 90),
+        ("30 minutes", 1800),
+        ("1 minute", 60),
+        ("12h", 43200),
+        ("1 day 6 hours", 108000),
+        ("1h30m", 5400),
+        (" 2 min ", 120),
+    ],
+)
+def test_a_span_of_time_is_read_and_printed_as_it_was_written(text: str, seconds: int) -> None:
+    span = TimeSpan.parse(text)
+
+    assert (span.seconds, str(span), TimeSpan.parse(span)) == (seconds, text, span)
+
+
+@pytest.mark.parametrize("text", ["", "30", "30 steps", "5 minutes or so", "0 s", "-5 s", "1.5 h", "9999999 days", "m"])
+def test_what_is_no_span_of_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"span of time|no time at all|too long"):
+        TimeSpan.parse(text)

@@ -12,12 +12,15 @@ DurationUnit = Literal["steps", "epochs", "tokens"]
 _BINARY = {"kib": 1024, "mib": 1024**2, "gib": 1024**3, "tib": 1024**4, "pib": 1024**5}
 _DECIMAL = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "tb": 1000**4, "pb": 1000**5}
 _MAGNITUDES = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LARGEST = 2**63 - 1
+_LONGEST = 10 * 365 * 86400
 _NUMBER = re.compile(
     r"^\s*(?P<digits>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+(?:_[0-9]+)*)(?P<rest>\.[0-9]+)?(?P<exponent>[eE][+-]?[0-9]{1,3})?"
     r"\s*(?P<unit>[a-zA-Z]*)\s*$",
     re.ASCII,
 )
+_SPAN = re.compile(r"(?<![0-9.])([0-9]+)\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d)(?![a-z])", re.ASCII)
 _DURATION = re.compile(r"^(.*?)\s*(steps?|epochs?|tokens?)\s*$")
 
 
@@ -97,6 +100,33 @@ def format_seconds(seconds: float) -> str:
     if hours:
         return f"{hours}h {minute:02d}m"
     return f"{minute}m {second:02d}s" if minute else f"{second}s"
+
+
+@dataclass(frozen=True)
+class TimeSpan:
+    """A span of wall-clock time."""
+
+    seconds: int
+    text: str
+    """As it was written."""
+
+    @classmethod
+    def parse(cls, text: str | TimeSpan) -> TimeSpan:
+        """Reads `90 seconds`, `30 minutes`, `12h` or `1 day 6 hours`.
+
+        Raises ValueError when the text is not a span of time, or none at all.
+        """
+        if isinstance(text, TimeSpan):
+            return text
+        if not _SPAN.search(text) or _SPAN.sub("", text).strip():
+            raise ValueError(f"`{text}` is not a span of time; write `30 minutes`, `12h` or `90 seconds`")
+        seconds = sum(int(number) * _SECONDS[unit[0]] for number, unit in _SPAN.findall(text))
+        if not 0 < seconds <= _LONGEST:
+            raise ValueError(f"`{text}` is {'too long' if seconds else 'no time at all'}")
+        return cls(seconds, text)
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)

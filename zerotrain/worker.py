@@ -20,9 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", type=Path, help="a run directory, or a spec")
     parser.add_argument("overrides", nargs="*", help="section.field=value, laid over a spec")
     parser.add_argument("--local_rank", "--local-rank", type=int, help="set by launchers; the environment counts")
+    parser.add_argument("--continue", dest="continues", action="store_true", help="go on with the run if it is there")
     parser.add_argument("--attempt", type=int, help="set by zerotrain: number of the attempt, whose end it watches")
     given = parser.parse_args(arguments)
-    return Session.of_this_process(given.attempt).run(given.run, given.overrides)
+    return Session.of_this_process(given.attempt).run(given.run, given.overrides, continues=given.continues)
 
 
 if __name__ == "__main__":

@@ -56,3 +56,34 @@ def test_a_run_goes_on_with_its_own_spec_whatever_became_of_the_file(write, zero
     assert "passed over `step-3`: it has no manifest" in resumed.stdout
     assert "continuing from `step-2`" in resumed.stdout
     assert (again["attempt"], again["loss"]) == (2, json.loads(whole[-1])["loss"])
+
+
+def test_only_how_a_run_is_started_may_differ(write, zerotrain, tmp_path):
+    zerotrain("train", write({**ONE_STEP, "horizon": "2 steps", "checkpoint.save_every": "1 steps"}))
+    run = tmp_path / "runs" / "tiny"
+    (run / "checkpoints" / "step-2" / "manifest.json").unlink()
+
+    other = zerotrain("resume", run, "seed=2")
+    wrong = zerotrain("resume", run, "launch.no_such=2")
+    started = zerotrain("resume", run, "--on", "torchrun", "launch.max_restarts=1")
+    finished = zerotrain("resume", run, "--unless-finished")
+
+    assert (other.returncode, wrong.returncode, started.returncode, finished.returncode) == (1, 1, 0, 0)
+    assert "error[ZT715] changed-run" in other.stderr
+    assert "`no_such`" in wrong.stderr
+    assert "is finished" in finished.stdout
+
+
+def test_a_run_whose_end_was_lost_is_brought_to_it(write, zerotrain, tmp_path):
+    """Its last checkpoint is there; the process was killed before it had exported."""
+    zerotrain("train", write({**ONE_STEP, "export": {}}))
+    run = tmp_path / "runs" / "tiny"
+    record = run / "logs" / "attempt-1" / "attempt.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "outcome": "running"}))
+    (run / "export" / "model.safetensors").unlink()
+
+    resumed = zerotrain("resume", run)
+
+    assert resumed.returncode == 0, resumed.stderr
+    assert (run / "export" / "model.safetensors").exists()
+    assert "finished" in zerotrain("status", run).stdout.splitlines()[0]

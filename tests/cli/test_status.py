@@ -41,7 +41,7 @@ RECORD = {
     "model": {},
     "resolved": {},
 }
-TRAIN = {"kind": "train", "loss": 3.25, "lr": 1e-3, "grad_norm": 0.5, "tokens_per_second": 1200.0}
+TRAIN = {"kind": "train", "loss": 3.25, "lr": 1e-3, "grad_norm": 0.5, "tokens_per_second": 1200.0, "step_seconds": 2.0}
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_run_under_way(run: RunDirectory, capsys: Capture) -> None:
 
     assert shown[:5] == [
         "tiny: running, 2/200 steps",
-        "step   2/200  loss 3.2500  lr 1.00e-03  grad norm 0.500  1.2K tokens/s",
+        "step   2/200  loss 3.2500  lr 1.00e-03  grad norm 0.500  1.2K tokens/s  6m 36s left",
         "step   2/200  validation loss 3.5",
         "checkpoints: step-2, step-1",
         "  passed over step-3: it has no manifest",

@@ -14,7 +14,7 @@ import pytest
 
 from zerotrain.runs.attempts import attempts
 from zerotrain.runs.catalogue import catalogue
-from zerotrain.runs.history import curve
+from zerotrain.runs.history import curve, evaluations
 from zerotrain.runs.layout import RunDirectory
 
 LAUNCHERS = ("local", "deepspeed", "torchrun")
@@ -192,18 +192,74 @@ def test_a_killed_rank_ends_the_run_and_a_resume_is_bitwise_the_same(write, zero
     assert [attempt.outcome for attempt in attempts(RunDirectory(run))] == ["failed", "finished"]
 
 
-def test_ctrl_c_ends_every_child_and_says_how_to_go_on(write, zerotrain, start, tmp_path):
-    spec, run = write({"horizon": "500 steps", "checkpoint.save_every": "2 steps"}), tmp_path / "runs" / "tiny"
-    process = start("train", spec, "--on", "local")
-    wait_for((run / "checkpoints" / "step-2").exists)
+MEASURED = {
+    "horizon": "40 steps",
+    "zero.stage": 2,
+    "precision": "bf16",
+    "data.validation": [{"type": "python_stdlib", "split": "validation", "max_documents": 1}],
+    "evaluation": {"every": "1 steps", "max_samples": 2},
+}
+"""Whichever step it is stopped after, that step is to be measured."""
 
-    process.send_signal(signal.SIGINT)
+
+@pytest.mark.parametrize(
+    ("launcher", "asked"), [("local", "us"), ("local", "a rank"), ("deepspeed", "us"), ("torchrun", "us")]
+)
+def test_who_is_asked_to_stop_saves_and_the_run_goes_on_as_if_nothing_had_been(
+    write, zerotrain, start, tmp_path, launcher, asked
+):
+    spec, run = write(MEASURED), RunDirectory(tmp_path / "runs" / "tiny")
+    whole = zerotrain("train", spec, "--on", "local", "name=whole")
+    process = start("train", spec, "--on", launcher)
+    wait_for(lambda: len(curve(run)) > 5)
+    if asked == "us":
+        process.send_signal(signal.SIGINT)
+    else:
+        os.kill(worker_pids(run.root)[-1], signal.SIGUSR1)
     output, errors = process.communicate(timeout=60)
+    (stopped,), (checkpoint,) = attempts(run), catalogue(run)[0]
 
-    assert process.returncode == 130, output + errors
+    resumed = zerotrain("resume", run.root)
+
+    assert process.returncode == (130 if asked == "us" else 75), output + errors
     assert "continue with `zerotrain resume runs/tiny`" in output
-    assert worker_pids(run) == []
-    assert [attempt.outcome for attempt in attempts(RunDirectory(run))] == ["stopped"]
+    assert worker_pids(run.root) == []
+    assert (stopped.outcome, stopped.last_step) == ("stopped", checkpoint.manifest.step)
+    assert (stopped.reason or "").startswith("received SIGINT" if asked == "us" else "another rank was asked to stop")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert whole.returncode == 0, whole.stderr
+    assert losses(run.root) == losses(tmp_path / "runs" / "whole")
+    assert evaluations(run) == evaluations(RunDirectory(tmp_path / "runs" / "whole"))
+
+
+def test_torchrun_starts_ranks_again_that_fail(write, zerotrain, start, tmp_path):
+    changes = {"horizon": "40 steps", "checkpoint.save_every": "5 steps", "launch.max_restarts": 1}
+    spec, run = write({**changes, "launch.type": "torchrun"}), RunDirectory(tmp_path / "runs" / "tiny")
+    process = start("train", spec)
+    wait_for((run.checkpoints / "step-10").exists)
+    os.kill(worker_pids(run.root)[-1], signal.SIGKILL)
+    output, errors = process.communicate(timeout=120)
+
+    assert process.returncode == 0, output + errors
+    assert "step 40/40" in output
+    assert [attempt.outcome for attempt in attempts(run)][-1] == "finished"
+    assert len(attempts(run)) == 2
+    assert sorted(curve(run)) == list(range(1, 41))
+
+
+def test_continue_goes_on_with_what_is_there_and_starts_what_is_not(write, zerotrain, tmp_path):
+    spec = write({"horizon": "2 steps", "launch": {"type": "local"}, "hardware.gpus_per_node": 1})
+    run = tmp_path / "runs" / "tiny"
+
+    begun = zerotrain("train", spec, "--continue")
+    (run / "logs" / "attempt-1" / "attempt.json").unlink()
+    (run / "checkpoints" / "step-2" / "manifest.json").unlink()
+    again = zerotrain("train", spec, "--continue")
+    other = zerotrain("train", spec, "--continue", "seed=2")
+
+    assert (begun.returncode, again.returncode, other.returncode) == (0, 0, 1)
+    assert "passed over `step-2`" in again.stdout
+    assert "error[ZT714] another-run" in other.stderr
 
 
 def test_the_first_failing_rank_is_told_once(write, zerotrain, tmp_path):

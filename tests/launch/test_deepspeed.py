@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 
 import pytest
+from deepspeed.launcher.multinode_runner import PDSHRunner
 from deepspeed.launcher.runner import EXPORT_ENVS, parse_args, parse_resource_filter
 
 from zerotrain.errors import LaunchError
 from zerotrain.launch.deepspeed import prepare
-from zerotrain.launch.job import Order, shared_environment
+from zerotrain.launch.environment import shared_environment
+from zerotrain.launch.job import Order
 
 Make = Callable[..., Order]
 
@@ -129,15 +132,57 @@ def test_the_launcher_understands_it(order: Make, launch: str) -> None:
     assert (given.module, given.no_local_rank, given.master_port) == (True, True, 29501)
 
 
-def test_ranks_on_other_machines_learn_the_attempt(order: Make) -> None:
+def test_other_machines_learn_the_attempt_and_the_environment(order: Make, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NCCL_DEBUG", "INFO")
+    (tmp_path / ".deepspeed_env").write_text("MINE=yes\n\n")
     made = order(
-        launch="{type: deepspeed, hostfile: hosts}",
+        launch="{type: deepspeed, hostfile: hosts, environment: {GREETING: 'say \"$hi\"'}}",
         hardware="{gpu: H100-SXM, num_nodes: 2, gpus_per_node: 8}",
         batch="{global_batch_size: 16, micro_batch_size: 1}",
     )
-    (command,) = prepare(made).commands
+    job = prepare(made)
+    (command,) = job.commands
+    ((path, text),) = job.files.items()
+    lines = dict(line.split("=", 1) for line in text.splitlines())
 
     assert command.arguments[-2:] == ("--attempt", "3")
-    assert {name for name in command.environment if not name.startswith(tuple(EXPORT_ENVS))} == {
-        "TOKENIZERS_PARALLELISM"  # spares a warning; nothing depends on it
-    }
+    assert command.environment["DS_ENV_FILE"] == str(path)
+    assert path.is_absolute()
+    assert (
+        lines.items()
+        >= {
+            "MINE": "yes",
+            "NCCL_DEBUG": "INFO",
+            "DEEPSPEED_TIMEOUT": "30",
+            "GREETING": r"say \"\$hi\"",
+        }.items()
+    )
+    unsent = {name for name in command.environment if not name.startswith(tuple(EXPORT_ENVS))} - {"DS_ENV_FILE"}
+    assert unsent <= set(lines)
+
+
+def test_what_other_machines_are_told_arrives_as_it_is(order: Make, monkeypatch, tmp_path) -> None:
+    """Goes the way of the launcher: a line of the file, its own quoting, a shell."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    made = order(launch="{type: deepspeed, hostfile: hosts, environment: {GREETING: 'a \"b\" $c `d` \\'}}")
+    (text,) = prepare(made).files.values()
+    runner = PDSHRunner(parse_args(["script"]), "")
+    for line in text.splitlines():
+        runner.add_export(*line.split("=", maxsplit=1))
+
+    shell = f'export GREETING={runner.exports["GREETING"]}; printf %s "$GREETING"'
+    assert subprocess.check_output(["sh", "-c", shell], text=True) == 'a "b" $c `d` \\'
+
+
+def test_how_machines_are_reached_is_passed_on(order: Make) -> None:
+    made = order(
+        launch="{type: deepspeed, hostfile: hosts, launcher: openmpi, launcher_args: '-x A', "
+        "master_address: 10.0.0.1, ssh_port: 2222}"
+    )
+    given = parse_args(list(prepare(made).commands[0].arguments[3:]))
+
+    assert (given.launcher, given.launcher_args, given.master_addr, given.ssh_port) == (
+        *("openmpi", "-x A"),
+        *("10.0.0.1", 2222),
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from zerotrain.launch.job import Order, shared_environment
+from zerotrain.launch.environment import shared_environment
+from zerotrain.launch.job import Order
 from zerotrain.launch.local import prepare
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from zerotrain.launch.job import Order
 from zerotrain.launch.table import LAUNCHERS
-from zerotrain.spec.parallelism import DeepSpeedLaunch, LocalLaunch, TorchrunLaunch
+from zerotrain.spec.launch import LaunchSpec
 
-KINDS = [get_args(kind.model_fields["type"].annotation)[0] for kind in (LocalLaunch, DeepSpeedLaunch, TorchrunLaunch)]
+KINDS = [get_args(kind.model_fields["type"].annotation)[0] for kind in get_args(get_args(LaunchSpec)[0])]
 
 
 def test_the_table_has_every_launcher_of_the_spec() -> None:
@@ -24,5 +24,5 @@ def test_every_launcher_prepares_the_run_s_worker(order: Callable[..., Order], k
 
     assert job.commands
     for command in job.commands:
-        assert command.arguments[-4:] == ("zerotrain.worker", "runs/tiny", "--attempt", "3")
+        assert " ".join(command.arguments).endswith("zerotrain.worker runs/tiny --attempt 3")
         assert all(isinstance(value, str) for value in command.environment.values())

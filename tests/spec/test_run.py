@@ -67,7 +67,7 @@ DEFAULTS = {
         "tokens": None,
         "parameters": None,
     },
-    "launch": {"type": "local", "timeout_minutes": 30},
+    "launch": {"type": "local", "timeout": "30 minutes"},
     "deepspeed": {},
 }
 

@@ -2,21 +2,63 @@
 
 from __future__ import annotations
 
-from zerotrain.launch.attempt import start_attempt
+import shlex
+from collections.abc import Callable, Sequence
+
+from zerotrain.launch.attempt import prepare_job, start_attempt, start_together
+from zerotrain.launch.environment import environment_table, passed_on
+from zerotrain.launch.submit import Submission
 from zerotrain.launch.watch import Interrupted
+from zerotrain.runs.attempts import STOPPED, Attempt
 from zerotrain.runs.layout import RunDirectory
+from zerotrain.spec.launch import LaunchSpec
+from zerotrain.spec.run import RunSpec
 
 
-def follow(run: RunDirectory) -> int:
-    """Starts an attempt and stays until it ends; returns 0 when the run is finished.
+def follow(run: RunDirectory, launch: LaunchSpec | None = None) -> int:
+    """Starts an attempt and stays until it ends; `launch` replaces what the run was made with.
 
-    Raises LaunchError when the workers fail.
+    Returns 0 when the run is finished, STOPPED when its ranks were asked to stop, and 128 + the signal's number when
+    this process was. Raises LaunchError when the workers fail.
     """
+    return _tell(run, lambda: start_attempt(run, launch))
+
+
+def follow_together(run: RunDirectory, spec: RunSpec, source: Sequence[str]) -> int:
+    """Does the same for a run that several machines start; its ranks make the run directory of `source`."""
+    return _tell(run, lambda: start_together(run, spec, source))
+
+
+def show_job(run: RunDirectory, spec: RunSpec, *source: str) -> None:
+    """Prints what would be started, and the environment of the ranks."""
+    job = prepare_job(run, spec, attempt=1, port=29500, source=source)
+    print(f"would write `{run.root}` and start:")
+    for command in job.commands:
+        print(f"  {shlex.join(command.arguments)}")
+    for path, text in job.files.items():
+        print(f"\nwith `{path}`:\n{text}")
+    print("\nenvironment of the ranks:")
+    rows = environment_table(job, spec.launch.environment)
+    width = max(len(f"{row.name}={row.value}") for row in rows)
+    for row in rows:
+        print(f"  {f'{row.name}={row.value}':{width}}  {row.source}")
+    if spec.hardware.num_nodes > 1:
+        print(f"other machines also get, as they are here: {', '.join(passed_on())}")
+
+
+def _tell(run: RunDirectory, start: Callable[[], Attempt | Submission]) -> int:
     try:
-        start_attempt(run)
+        attempt = start()
     except Interrupted as interrupted:
         print(f"\nstopped by {interrupted}; continue with `zerotrain resume {run.root}`")
         return 128 + interrupted.number
+    if isinstance(attempt, Submission):
+        print(f"submitted to {attempt.launcher} as job {attempt.name}")
+        print(f"see how it is with `zerotrain status {run.root}`, and what it says with `zerotrain logs {run.root}`")
+        return 0
+    if attempt.outcome == "stopped":
+        print(f"\nstopped: {attempt.reason}; continue with `zerotrain resume {run.root}`")
+        return STOPPED
     print(_what_next(run))
     return 0
 

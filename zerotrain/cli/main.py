@@ -22,6 +22,7 @@ VERBS = {
     "train": "check, prepare, start and follow a run",
     "resume": "continue a run from its last checkpoint, exactly",
     "status": "tell where a run stands",
+    "logs": "print or follow what a rank says",
     "export": "write Hugging Face weights of a run",
     "schema": "print the JSON Schema of specs, for editors",
 }

@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from zerotrain.check.render import render_full
 from zerotrain.check.runner import check_reading, placed
-from zerotrain.cli.arguments import add_spec
+from zerotrain.cli.arguments import add_launcher, add_spec, launcher_override
 from zerotrain.cli.check import exit_code
-from zerotrain.cli.follow import follow
+from zerotrain.cli.follow import follow, follow_together, show_job
 from zerotrain.errors import DataError, LaunchError, RunError, SpecError
 from zerotrain.hardware.probe import surroundings
-from zerotrain.launch.attempt import prepare_job, refuse_missing_packages, refuse_other_deepspeed
-from zerotrain.runs.create import RUNS, create_run, refuse_existing, set_aside
+from zerotrain.launch.attempt import refuse_missing_packages, refuse_other_deepspeed
+from zerotrain.launch.torchrun import is_on_several_machines
+from zerotrain.runs.create import RUNS, create_run, refuse_another, refuse_existing, set_aside
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.load import Reading, read_spec
-from zerotrain.spec.run import RunSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     add_spec(parser)
-    parser.add_argument("--on", choices=("local", "deepspeed", "torchrun"), help="launcher, instead of `launch.type`")
+    add_launcher(parser)
     parser.add_argument("--dry-run", action="store_true", help="prepare everything, print the commands, start nothing")
-    parser.add_argument(
+    there = parser.add_mutually_exclusive_group()
+    there.add_argument(
         "--fresh", action="store_true", help="start over: an existing run directory is kept under another name"
+    )
+    there.add_argument(
+        "--continue", dest="continues", action="store_true", help="go on with the run if it is there, else start it"
     )
 
 
 def run(given: argparse.Namespace) -> int:
     """Checks, prepares the data, writes the run directory, starts the workers and stays with them."""
-    overrides = [*given.overrides, *([f"launch={{type: {given.on}}}"] if given.on else [])]
+    overrides = [*launcher_override(given.on), *given.overrides]
     reading = read_spec(given.spec, overrides)
     found = check_reading(reading, surroundings(), given.world_size)
     sys.stderr.write(render_full(found, color=sys.stderr.isatty()))
@@ -48,7 +51,7 @@ def run(given: argparse.Namespace) -> int:
 
 def train(spec: str | Path, overrides: Sequence[str] = (), **options: object) -> int:
     """Trains a spec as the command line does and returns the exit code; options are those of the command line."""
-    usual = {"on": None, "dry_run": False, "fresh": False, "world_size": None}
+    usual = {"on": None, "dry_run": False, "fresh": False, "continues": False, "world_size": None}
     return run(argparse.Namespace(spec=str(spec), overrides=list(overrides), **{**usual, **options}))
 
 
@@ -60,20 +63,18 @@ def _start(given: argparse.Namespace, overrides: Sequence[str], reading: Reading
     from zerotrain.engine.open import prepare_run
 
     run = RunDirectory(RUNS / reading.spec.name)
-    if not given.fresh and not given.dry_run:
+    if not (given.fresh or given.dry_run or given.continues):
         refuse_existing(run)
     new = prepare_run(Path(given.spec), overrides, given.world_size, lambda text: print(text, flush=True))
+    spec, source = new.resolved.spec, (str(given.spec), *overrides, *(["--continue"] if given.continues else []))
     if given.dry_run:
-        return _show(run, new.resolved.spec)
+        show_job(run, spec, *(source if is_on_several_machines(spec.launch) else ()))
+        return 0
     if given.fresh and (aside := set_aside(run)):
         print(f"the old run is kept as `{aside}`", flush=True)
+    if given.continues and run.record.exists():
+        refuse_another(run, new)
+        return follow(run, spec.launch)
+    if is_on_several_machines(spec.launch):
+        return follow_together(run, spec, source)
     return follow(create_run(new))
-
-
-def _show(run: RunDirectory, spec: RunSpec) -> int:
-    """Prints what would be started."""
-    print(f"would write `{run.root}` and start:")
-    for command in prepare_job(run, spec, attempt=1, port=29500).commands:
-        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.environment.items())
-        print(f"{variables} {shlex.join(command.arguments)}")
-    return 0

@@ -18,8 +18,8 @@ from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.hardware.topology import Topology, topology_of
 from zerotrain.spec.base import Spec
 from zerotrain.spec.data import PretrainedTokenizer
+from zerotrain.spec.launch import DeepSpeedLaunch, LaunchSpec, TorchrunLaunch
 from zerotrain.spec.load import UnreadSection
-from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
 from zerotrain.spec.pretrained import is_hub_id
 from zerotrain.spec.run import EarlyStoppingSpec, KeepBestSpec, RunSpec
 from zerotrain.spec.sources import FOLDER_SIGNS
@@ -90,8 +90,12 @@ def draft(
 
 def ranks_of(spec: RunSpec, world_size: int | None = None) -> Topology:
     """Returns the ranks of a spec; a `world_size` stays on one machine when the launcher cannot reach others."""
-    one_machine = spec.launch.type in ONE_MACHINE_LAUNCHERS
-    return topology_of(spec.hardware, spec.parallel, world_size, one_machine=one_machine)
+    return topology_of(spec.hardware, spec.parallel, world_size, one_machine=is_on_one_machine(spec.launch))
+
+
+def is_on_one_machine(launch: LaunchSpec) -> bool:
+    """Tells whether a launcher starts ranks on this machine only."""
+    return launch.type == "local" or (isinstance(launch, TorchrunLaunch) and launch.endpoint is None)
 
 
 def written_keys(section: Spec, prefix: str = "") -> Iterator[str]:
@@ -254,9 +258,13 @@ class _Settling:
 
     def launch(self) -> Spec:
         launch = self.spec.launch
-        if not isinstance(launch, DeepSpeedLaunch) or launch.hostfile is None:
-            return launch
-        return launch.model_copy(update={"hostfile": str(self.around.path(launch.hostfile))})
+        if isinstance(launch, DeepSpeedLaunch) and launch.hostfile is not None:
+            return launch.model_copy(update={"hostfile": str(self.around.path(launch.hostfile))})
+        if isinstance(launch, TorchrunLaunch):
+            usual, why = ("c10d", "ranks may start again") if launch.max_restarts else ("static", "ranks start once")
+            rendezvous = self._settle("launch.rendezvous", launch.rendezvous, usual, why)
+            return launch.model_copy(update={"rendezvous": rendezvous})
+        return launch
 
     def model(self) -> Spec:
         model, facts = self.spec.model, self.facts

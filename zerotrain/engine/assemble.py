@@ -23,9 +23,11 @@ from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.engine.device import device_of, evaluating
 from zerotrain.engine.evaluate import evaluate
 from zerotrain.engine.hooks import Average, Evaluate, LogUpdates, Save
+from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.isolation import refuse_entangled, refuse_leaks
 from zerotrain.engine.loop import Hook, Training
 from zerotrain.engine.ranks import Ranks
+from zerotrain.engine.reduce import any_rank
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
 from zerotrain.engine.watch import Watch
@@ -94,13 +96,19 @@ def assemble(
             _steps(spec.evaluation.every),
             steps,
         )
-        if spec.evaluation.at_start and state.step == 0:
+        is_unmeasured = spec.evaluation.at_start if state.step == 0 else _missed(measuring, watch, state)
+        if any_rank(is_unmeasured, device_of(ready.engine)):
             measuring.now(state)
         hooks.append(measuring)
     hooks.append(Save(_saving(parts, ready, average, watch), watch, clock, _steps(spec.checkpoint.save_every), steps))
     loader = _loader(parts, str(parts.stores["train"]))
     clock.restart()
-    return Training(spec, steps, ready, task, loader, state, hooks)
+    return Training(spec, steps, ready, task, loader, state, hooks, StopRequests())
+
+
+def _missed(measuring: Evaluate, watch: Watch, state: TrainState) -> bool:
+    """Tells whether the attempt before was stopped when it should have measured."""
+    return measuring.is_due(state.step) and state.step not in watch.evaluated
 
 
 def _task(parts: Parts, engine: DeepSpeedEngine) -> Task:

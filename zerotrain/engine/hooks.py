@@ -77,9 +77,13 @@ class Evaluate:
     last_step: int
 
     def after_update(self, state: TrainState, update: Update) -> None:
-        """Measures when it is time."""
-        if state.step == self.last_step or (self.every and state.step % self.every == 0):
+        """Measures when it is time; who is asked to stop has no time, and measures when the run goes on."""
+        if state.interruption is None and self.is_due(state.step):
             self.now(state)
+
+    def is_due(self, step: int) -> bool:
+        """Tells whether a step is to be measured."""
+        return step == self.last_step or bool(self.every and step % self.every == 0)
 
     def now(self, state: TrainState) -> None:
         """Measures, writes the row, and lets the watch decide what follows from it."""

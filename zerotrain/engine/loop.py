@@ -12,6 +12,7 @@ from deepspeed import DeepSpeedEngine
 from zerotrain.compile.schedule import lr_factor
 from zerotrain.data.loader import GlobalBatch, Loader
 from zerotrain.engine.device import device_of
+from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.reduce import sum_over_ranks
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
@@ -35,6 +36,8 @@ class Update:
     """Samples of the global batch."""
     skipped: bool
     """True when the gradient was not finite, and the weights were left as they were."""
+    stop_is_requested: bool
+    """True when any rank is asked to stop."""
 
 
 class Hook(Protocol):
@@ -56,15 +59,15 @@ class Training:
     loader: Loader
     state: TrainState
     hooks: Sequence[Hook]
+    requests: StopRequests
 
 
 def train(training: Training) -> None:
-    """Trains to the end of the run, or until a hook has given a reason to end it."""
+    """Trains to the end of the run, until a hook has given a reason to end it, or until someone asks to stop."""
     training.ready.engine.train()
-    for step in range(training.state.step + 1, training.steps + 1):
-        train_step(training, step)
-        if training.state.ending is not None:
-            return
+    with training.requests:
+        while not training.state.is_over(training.steps):
+            train_step(training, training.state.step + 1)
 
 
 def train_step(training: Training, step: int) -> None:
@@ -73,6 +76,8 @@ def train_step(training: Training, step: int) -> None:
     batch = training.loader.global_batch(step - 1)
     update = make_update(training, batch)
     training.state.advance(batch)
+    if update.stop_is_requested:
+        training.state.interruption = training.requests.reason
     for hook in training.hooks:
         hook.after_update(training.state, update)
 
@@ -96,13 +101,16 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
         if engine.is_gradient_accumulation_boundary():
             grad_norm = _unwrapped_grad_norm(engine)
         engine.step()
+    requested = torch.tensor(float(training.requests.received is not None), dtype=total.dtype, device=device)
+    loss, requests = sum_over_ranks(torch.stack([total, requested])).tolist()
     return Update(
-        loss=sum_over_ranks(total).item() / batch.counts.targets,
+        loss=loss / batch.counts.targets,
         grad_norm=_reported_grad_norm(engine) if grad_norm is None else grad_norm,
         lr=engine.get_lr()[0],
         tokens=batch.counts.tokens,
         samples=batch.size,
         skipped=not engine.was_step_applied(),
+        stop_is_requested=requests > 0,
     )
 
 

@@ -17,7 +17,7 @@ from zerotrain.engine.setup import start_process_group
 from zerotrain.errors import ZerotrainError
 from zerotrain.monitor.console import Console, redirect_output
 from zerotrain.runs.attempts import next_attempt
-from zerotrain.runs.create import RUNS, create_run, refuse_existing
+from zerotrain.runs.create import RUNS, create_run, refuse_another, refuse_existing
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import RunSpec
@@ -53,18 +53,25 @@ class Meeting:
         spec = RunSpec.model_validate(record.resolved)
         stores = find_data(record, spec, self.console.say)
         build_ops(json.loads(run.ds_config.read_text(encoding="utf-8")), self.console.say)
-        start_process_group(self.ranks, spec.launch.timeout_minutes)
+        start_process_group(self.ranks, spec.launch.timeout)
         if attempt is None:
             attempt = self._ask_first(lambda: next_attempt(run))
             redirect_output(run.rank_log(attempt, self.ranks.rank))
         return OpenedRun(run, attempt, stores)
 
-    def make_run(self, spec: Path, overrides: Sequence[str]) -> OpenedRun:
-        """Prepares the data of a spec, makes its run directory and lets the ranks meet over it."""
+    def make_run(self, spec: Path, overrides: Sequence[str], *, continues: bool = False) -> OpenedRun:
+        """Prepares the data of a spec, makes its run directory and lets the ranks meet over it.
+
+        One that is there already is refused, or opened if the run `continues`.
+        """
         new = prepare_run(spec, overrides, self.ranks.world_size, self.console.say)
-        refuse_existing(RunDirectory(RUNS / new.resolved.spec.name))
+        there = RunDirectory(RUNS / new.resolved.spec.name)
+        if continues and there.record.exists():
+            refuse_another(there, new)
+            return self.open_run(there, None)
+        refuse_existing(there)
         build_ops(new.config.as_dict(), self.console.say)
-        start_process_group(self.ranks, new.resolved.spec.launch.timeout_minutes)
+        start_process_group(self.ranks, new.resolved.spec.launch.timeout)
 
         def create() -> tuple[RunDirectory, int]:
             run = create_run(new)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from contextlib import closing
 from textwrap import indent
@@ -12,7 +14,6 @@ from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.export import BEST, export_run
 from zerotrain.checkpoint.generate import generate
 from zerotrain.checkpoint.resume import checkpoint_to_resume, load_checkpoint, refuse_other_world_size
-from zerotrain.diagnostic import error
 from zerotrain.engine.assemble import Parts, assemble
 from zerotrain.engine.loop import train
 from zerotrain.engine.meet import OpenedRun
@@ -20,26 +21,25 @@ from zerotrain.engine.quirks import replay_bias_correction
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine, build_engine
 from zerotrain.engine.state import TrainState
-from zerotrain.errors import CheckpointError
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.sinks.console import ConsoleSink
 from zerotrain.monitor.sinks.table import open_sinks
-from zerotrain.runs.attempts import Attempt, end_attempt, write_attempt
+from zerotrain.runs.attempts import Attempt, end_attempt, refuse_finished, write_attempt
 from zerotrain.runs.catalogue import Checkpoint
-from zerotrain.runs.history import evaluations
-from zerotrain.runs.improvement import reason_to_stop
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import ExportSpec, RunSpec
 
 
-def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> None:
+def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> bool:
     """Trains a run to its end, from its newest complete checkpoint if it has one.
 
-    Raises ZerotrainError for what a user can put right.
+    Returns False when someone has asked to stop: a checkpoint is saved, and another attempt goes on from it. Raises
+    ZerotrainError for what a user can put right.
     """
     record = read_record(run.directory)
     spec = RunSpec.model_validate(record.resolved)
     parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, console)
+    refuse_finished(run.directory)
     checkpoint = _checkpoint(parts)
     _begin(parts, checkpoint)
     ready = build_engine(run.directory, spec, record.data, console.say)
@@ -50,7 +50,9 @@ def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> None:
         train(assemble(parts, ready, average, state, sink))
     if state.ending is not None:
         console.say(f"stopped early, after {state.step} of {record.steps} steps: {state.ending}")
-    _finish(parts, state)
+    if state.interruption is not None:
+        return _stop(parts, state)
+    return _finish(parts, state)
 
 
 def _checkpoint(parts: Parts) -> Checkpoint | None:
@@ -61,26 +63,14 @@ def _checkpoint(parts: Parts) -> Checkpoint | None:
     if checkpoint is None:
         return None
     refuse_other_world_size(checkpoint, parts.ranks.world_size)
-    _refuse_finished(parts, checkpoint.manifest.step)
     return checkpoint
-
-
-def _refuse_finished(parts: Parts, step: int) -> None:
-    stopping = parts.spec.evaluation.early_stopping
-    early = reason_to_stop(stopping, evaluations(parts.run, step)) if stopping else None
-    if step >= parts.record.steps:
-        message = f"the run has made all its {parts.record.steps} steps"
-    elif early is not None:
-        message = f"the run stopped early, after {step} of {parts.record.steps} steps: {early}"
-    else:
-        return
-    raise CheckpointError(error("ZT709", "finished-run", message, help="start a new run from its export"))
 
 
 def _begin(parts: Parts, checkpoint: Checkpoint | None) -> None:
     if parts.ranks.is_first:
         tag = checkpoint.manifest.tag if checkpoint else None
-        started = Attempt(parts.attempt, time.time(), parts.ranks.world_size, resumed_from=tag)
+        host, pid = socket.gethostname(), os.getpid()
+        started = Attempt(parts.attempt, time.time(), parts.ranks.world_size, host=host, pid=pid, resumed_from=tag)
         write_attempt(parts.run, started)
 
 
@@ -97,15 +87,27 @@ def _state(
     return TrainState(position.step, position.samples, position.tokens)
 
 
-def _finish(parts: Parts, state: TrainState) -> None:
+def _stop(parts: Parts, state: TrainState) -> bool:
+    parts.console.say(f"stopped after {state.step} of {parts.record.steps} steps: {state.interruption}")
+    if parts.ranks.is_first:
+        end_attempt(parts.run, parts.attempt, "stopped", last_step=state.step, reason=state.interruption)
+    _part()
+    return False
+
+
+def _finish(parts: Parts, state: TrainState) -> bool:
     """Lets the other ranks go; the first exports what the spec asks for."""
+    _part()
+    if parts.ranks.is_first:
+        if parts.spec.export is not None:
+            _export(parts, parts.spec.export)
+        end_attempt(parts.run, parts.attempt, "finished", last_step=state.step, reason=state.ending)
+    return True
+
+
+def _part() -> None:
     dist.barrier()
     dist.destroy_process_group()
-    if not parts.ranks.is_first:
-        return
-    if parts.spec.export is not None:
-        _export(parts, parts.spec.export)
-    end_attempt(parts.run, parts.attempt, "finished", last_step=state.step, reason=state.ending)
 
 
 def _export(parts: Parts, export: ExportSpec) -> None:

@@ -16,7 +16,7 @@ from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.engine.ranks import Ranks, read_ranks
 from zerotrain.errors import ZerotrainError
 from zerotrain.monitor.console import Console, keep_terminal
-from zerotrain.runs.attempts import Failure, end_attempt, write_failure
+from zerotrain.runs.attempts import STOPPED, Failure, end_attempt, write_failure
 from zerotrain.runs.layout import RunDirectory
 
 
@@ -40,10 +40,15 @@ class Session:
         complaints = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
         return cls(ranks, attempt, keep_terminal(ranks.rank), complaints, attempt is not None)
 
-    def run(self, target: Path, overrides: Sequence[str]) -> int:
-        """Trains; returns the exit code of the process."""
+    def run(self, target: Path, overrides: Sequence[str], *, continues: bool = False) -> int:
+        """Trains a run directory, or a spec; returns the exit code of the process.
+
+        A spec whose run directory is there already is refused, unless it `continues`, or torchrun has started the
+        ranks again.
+        """
+        continues = continues or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
         try:
-            self._train(target, overrides)
+            return 0 if self._train(target, overrides, continues) else STOPPED
         except ZerotrainError as refused:
             self._fail(Failure(self.ranks.rank, time.time(), str(refused), list(refused.findings), ""))
             return 1
@@ -51,9 +56,8 @@ class Session:
             reason = " ".join(f"{type(failure).__name__}: {failure}".split())
             self._fail(Failure(self.ranks.rank, time.time(), shorten(reason, 400), [], traceback.format_exc()))
             return 1
-        return 0
 
-    def _train(self, target: Path, overrides: Sequence[str]) -> None:
+    def _train(self, target: Path, overrides: Sequence[str], continues: bool) -> bool:
         if target.is_dir():
             self.opened = RunDirectory(target)
         # Imported here, so that nothing heavy is loaded before this process knows where its output goes.
@@ -64,9 +68,9 @@ class Session:
         if self.opened is not None:
             run = meeting.open_run(self.opened, self.attempt)
         else:
-            run = meeting.make_run(target, overrides)
+            run = meeting.make_run(target, overrides, continues=continues)
         self.opened, self.attempt = run.directory, run.attempt
-        run_attempt(run, self.ranks, self.console)
+        return run_attempt(run, self.ranks, self.console)
 
     def _fail(self, failure: Failure) -> None:
         print(failure.traceback or failure.reason, file=sys.stderr, flush=True)

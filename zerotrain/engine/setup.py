@@ -12,6 +12,7 @@ from typing import Any
 import deepspeed
 import torch
 from deepspeed import DeepSpeedEngine
+from torch.distributed import distributed_c10d
 
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
@@ -29,6 +30,7 @@ from zerotrain.modeling.recompute import enable_recompute
 from zerotrain.modeling.unwrap import module_of
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.run import RunSpec
+from zerotrain.units import TimeSpan
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,14 @@ class ReadyEngine:
             group["lr"] = peak * factor
 
 
-def start_process_group(ranks: Ranks, timeout_minutes: int) -> None:
+def start_process_group(ranks: Ranks, timeout: TimeSpan) -> None:
     """Lets the ranks meet; on a CPU also shares the processors among them."""
     if on_cpu():
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, cpu_count() // ranks.local_world_size))
     else:
         accelerator().set_device(ranks.local_rank)
-    deepspeed.init_distributed(timeout=timedelta(minutes=timeout_minutes), auto_mpi_discovery=False, verbose=False)
+    deepspeed.init_distributed(timeout=timedelta(seconds=timeout.seconds), auto_mpi_discovery=False, verbose=False)
 
 
 def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callable[[str], None]) -> ReadyEngine:
@@ -73,12 +75,23 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     recorder = RecordingDict(ds_config)
     parameters: Any = for_optimizer(model, groups)
     engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=recorder)
+    _limit_all_groups(spec.launch.timeout)
     restore_groups(engine)
     refuse_differences(engine, recorder, groups)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
     _even_out(engine, spec)
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))
+
+
+def _limit_all_groups(timeout: TimeSpan) -> None:
+    """Gives every process group the time limit that the first one got.
+
+    DeepSpeed makes groups of its own without one (`new_group` in comm/torch.py), and torch's default for them is
+    10 minutes with NCCL.
+    """
+    for group in list(distributed_c10d._world.pg_map):
+        distributed_c10d._set_pg_timeout(timedelta(seconds=timeout.seconds), group)
 
 
 def _even_out(engine: DeepSpeedEngine, spec: RunSpec) -> None:

@@ -18,11 +18,13 @@ class TrainState:
     tokens: int = 0
     """Tokens trained on."""
     ending: str | None = None
-    """Why training ends with this step, though the run has more."""
+    """Why the run ends with this step, though it has more."""
+    interruption: str | None = None
+    """Why this attempt ends with this step; another one goes on."""
 
     def is_over(self, last_step: int) -> bool:
-        """Tells whether no update follows in a run that ends with `last_step`, or before it."""
-        return self.step == last_step or self.ending is not None
+        """Tells whether no update follows in this attempt at a run that ends with `last_step`, or before it."""
+        return self.step == last_step or self.ending is not None or self.interruption is not None
 
     def advance(self, batch: GlobalBatch) -> None:
         """Notes that the batch has been trained on."""

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
+from collections.abc import Sequence
 
 from zerotrain.compile.resolve import ranks_of
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import LaunchError
 from zerotrain.hardware.probe import free_port
 from zerotrain.hardware.software import installed_version, missing_packages
+from zerotrain.launch import slurm
 from zerotrain.launch.job import Job, Order
+from zerotrain.launch.submit import Submission, submit_job
 from zerotrain.launch.table import LAUNCHERS
+from zerotrain.launch.torchrun import is_on_several_machines, may_start_again
 from zerotrain.launch.watch import Interrupted, remove_shared_memory, run_job
-from zerotrain.runs.attempts import Failure, end_attempt, failures, hold, next_attempt, read_attempt
+from zerotrain.runs.attempts import (
+    Attempt,
+    Failure,
+    end_attempt,
+    failures,
+    hold,
+    last_attempt,
+    next_attempt,
+    read_attempt,
+    refuse_finished,
+)
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
+from zerotrain.spec.launch import LaunchSpec
 from zerotrain.spec.run import RunSpec
+
+_SECONDS_BETWEEN_LOOKS = 0.2
 
 _ADDRESS = "127.0.0.1"
 
@@ -24,33 +42,82 @@ _SIGNS_OF_A_LOST_PEER = ("Connection closed by peer", "Connection reset by peer"
 """What gloo and NCCL say when another rank is gone."""
 
 
-def prepare_job(run: RunDirectory, spec: RunSpec, attempt: int, port: int) -> Job:
-    """Returns what would be started for an attempt; has no effect."""
-    order = Order(run, spec, ranks_of(spec), attempt, port)
+def prepare_job(run: RunDirectory, spec: RunSpec, attempt: int | None, port: int, source: Sequence[str] = ()) -> Job:
+    """Returns what would be started for an attempt; has no effect.
+
+    With a spec and its overrides as `source` the ranks make the run directory.
+    """
+    order = Order(run, spec, ranks_of(spec), attempt, port, tuple(source))
     return LAUNCHERS[spec.launch.type](order)
 
 
-def start_attempt(run: RunDirectory) -> None:
-    """Starts the workers of a run and stays until they end.
+def start_attempt(run: RunDirectory, launch: LaunchSpec | None = None) -> Attempt | Submission:
+    """Starts the workers of a run and stays until they end; `launch` replaces what the run was made with.
 
-    Raises RunError when another process trains the run, and LaunchError when the workers do not finish; the findings
-    are those of the rank that failed first. Whether they finished is read from the run directory, because launchers
-    lose exit codes: `deepspeed` exits with 0 when the process below it is killed by a signal (launcher/runner.py).
+    Returns the attempt, which is finished or stopped; or what a scheduler has taken, to start it later. Raises RunError
+    when another process trains the run or it is finished, and LaunchError when the workers fail; the findings are those
+    of the rank that failed first. How they ended is read from the run directory, because launchers lose exit codes:
+    `deepspeed` exits with 0 when the process below it is killed by a signal (launcher/runner.py).
     """
     refuse_missing_packages()
+    spec = RunSpec.model_validate(read_record(run).resolved)
+    spec = spec if launch is None else spec.model_copy(update={"launch": launch})
+    if is_on_several_machines(spec.launch) or may_start_again(spec.launch):
+        return start_together(run, spec)
+    if spec.launch.type == "slurm" and slurm.is_outside():
+        return submit_job(run, spec.launch.type, prepare_job(run, spec, None, free_port()))
     with hold(run):
-        spec = RunSpec.model_validate(read_record(run).resolved)
+        refuse_finished(run)
         attempt, port = next_attempt(run), free_port()
         job = prepare_job(run, spec, attempt, port)
         try:
             code = run_job(job)
         except Interrupted as interrupted:
-            end_attempt(run, attempt, "stopped", reason=f"received {interrupted}")
+            _wait_for_other_machines(run, spec, attempt)
+            _note_interruption(run, attempt, interrupted)
             raise
         finally:
             sys.stdout.flush()
             remove_shared_memory(_ADDRESS, port)
-        _refuse_unfinished(run, attempt, code, job)
+        return _refuse_failed(run, attempt, code, job)
+
+
+def start_together(run: RunDirectory, spec: RunSpec, source: Sequence[str] = ()) -> Attempt:
+    """Starts this machine's workers of a run whose ranks number their attempts, and stays until they end.
+
+    With a spec and its overrides as `source` the ranks make the run directory. Returns and raises what `start_attempt`
+    does.
+    """
+    before, port = last_attempt(run), free_port()
+    job = prepare_job(run, spec, None, port, source)
+    try:
+        code = run_job(job)
+    finally:
+        sys.stdout.flush()
+        remove_shared_memory(_ADDRESS, port)
+    attempt = last_attempt(run)
+    if attempt == before:
+        raise LaunchError(_killed(run, f"torchrun ended with exit code {code} before the ranks had met", job))
+    return _refuse_failed(run, attempt, code, job)
+
+
+def _wait_for_other_machines(run: RunDirectory, spec: RunSpec, attempt: int) -> None:
+    """Returns when ranks on other machines have said how they ended, or have had their time.
+
+    Their launcher here ends as soon as it has told them to.
+    """
+    deadline = time.monotonic() + spec.launch.grace.seconds
+    while spec.hardware.num_nodes > 1 and time.monotonic() < deadline:
+        record = read_attempt(run, attempt)
+        if record is None or record.outcome != "running":
+            return
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+
+
+def _note_interruption(run: RunDirectory, attempt: int, interrupted: Interrupted) -> None:
+    record = read_attempt(run, attempt)
+    if record is not None and record.outcome in ("running", "stopped"):
+        end_attempt(run, attempt, "stopped", reason=f"received {interrupted}")
 
 
 def refuse_missing_packages() -> None:
@@ -71,10 +138,10 @@ def refuse_other_deepspeed(spec: RunSpec) -> None:
         raise LaunchError(error("ZT809", "other-deepspeed", message, help=help, key="software.deepspeed"))
 
 
-def _refuse_unfinished(run: RunDirectory, attempt: int, code: int, job: Job) -> None:
+def _refuse_failed(run: RunDirectory, attempt: int, code: int, job: Job) -> Attempt:
     record = read_attempt(run, attempt)
-    if record is not None and record.outcome == "finished" and code == 0:
-        return
+    if record is not None and (record.outcome == "stopped" or (record.outcome == "finished" and code == 0)):
+        return record
     failed = failures(run, attempt)
     vanished = sorted(set(range(record.world_size if record else 0)) - {failure.rank for failure in failed})
     if failed and not (vanished and _lost_a_peer(failed[0])):

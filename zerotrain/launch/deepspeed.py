@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from zerotrain.diagnostic import error
 from zerotrain.errors import LaunchError
-from zerotrain.launch.job import Command, Job, Order, shared_environment
-from zerotrain.spec.parallelism import DeepSpeedLaunch
+from zerotrain.launch.environment import passed_on, shared_environment
+from zerotrain.launch.job import Command, Job, Order
+from zerotrain.spec.launch import DeepSpeedLaunch
 
+_ENV_FILE = ".deepspeed_env"
+_SPECIAL = re.compile(r'[\\"$`]')
 _NO_HOSTFILE = os.devnull
 """Not a regular file, so the launcher does not fall back to /job/hostfile, which some machines have."""
 
@@ -26,10 +32,41 @@ def prepare(order: Order) -> Job:
         *("--hostfile", launch.hostfile or _NO_HOSTFILE),
         *_where(order, launch),
         *("--master_port", str(order.port)),
+        *(_on_machines(launch) if launch.hostfile else ()),
         *("--log_level", "error", "--no_local_rank", "--module"),
         *order.worker,
     )
-    return Job((Command(arguments, shared_environment(order)),), order.log)
+    variables = shared_environment(order)
+    if launch.hostfile is None:
+        return Job((Command(arguments, variables),), order.log, order.grace)
+    file = order.log.with_name("deepspeed_env").absolute()
+    command = Command(arguments, variables | {"DS_ENV_FILE": str(file)})
+    return Job((command,), order.log, order.grace, files={file: _exported(passed_on() | variables)})
+
+
+def _on_machines(launch: DeepSpeedLaunch) -> tuple[str, ...]:
+    return (
+        *("--launcher", launch.launcher),
+        *(("--launcher_args", launch.launcher_args) if launch.launcher_args else ()),
+        *(("--master_addr", launch.master_address) if launch.master_address else ()),
+        *(("--ssh_port", str(launch.ssh_port)) if launch.ssh_port else ()),
+    )
+
+
+def _exported(variables: Mapping[str, str]) -> str:
+    """Returns what other machines are told to set: the user's own `.deepspeed_env`, then these variables.
+
+    The launcher puts every line between double quotes into a shell command (`add_export` in
+    launcher/multinode_runner.py), so what a shell would change there is escaped, and what has several lines left out.
+    """
+    own = [path for path in (Path.home() / _ENV_FILE, Path(_ENV_FILE)) if path.is_file()]
+    lines = [line for path in own for line in path.read_text(encoding="utf-8").splitlines() if "=" in line]
+    ours = (f"{name}={_SPECIAL.sub(_escaped, value)}" for name, value in variables.items() if "\n" not in value)
+    return "\n".join([*lines, *ours]) + "\n"
+
+
+def _escaped(special: re.Match[str]) -> str:
+    return f"\\{special[0]}"
 
 
 def _where(order: Order, launch: DeepSpeedLaunch) -> tuple[str, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from socket import gethostname
 
 from zerotrain.hardware.gpus import find_gpu
-from zerotrain.hardware.probe import cpu_count
 from zerotrain.hardware.topology import Topology
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.run import RunSpec
@@ -32,6 +31,12 @@ class Job:
     commands: tuple[Command, ...]
     log: Path
     """Where the launcher's own words go."""
+    grace: float = 10.0
+    """Seconds that its processes get to end by themselves when someone asks them to."""
+    files: Mapping[Path, str] = field(default_factory=dict)
+    """Written before anything starts."""
+    is_submitted: bool = False
+    """The one command hands the job to a scheduler, and prints what it is called there."""
 
 
 @dataclass(frozen=True)
@@ -41,31 +46,35 @@ class Order:
     run: RunDirectory
     spec: RunSpec
     topology: Topology
-    attempt: int
+    attempt: int | None
+    """Number of the attempt; None where several processes start its ranks, or start them again: these number it."""
     port: int
     """Where the ranks meet."""
+    source: tuple[str, ...] = ()
+    """A spec and its overrides, of which the ranks make the run; empty when there is a run directory."""
 
     @property
     def log(self) -> Path:
         """The launcher's log."""
-        return self.run.attempt(self.attempt) / "launcher.log"
+        if self.attempt is not None:
+            return self.run.attempt(self.attempt) / "launcher.log"
+        name = f"{gethostname()}.log"
+        return self.run.root.with_name(f"{self.run.name}.{name}") if self.source else self.run.logs / name
+
+    @property
+    def grace(self) -> float:
+        """Seconds that ranks may take to save when they are asked to stop."""
+        return float(self.spec.launch.grace.seconds)
 
     @property
     def worker(self) -> tuple[str, ...]:
         """The worker's module and its arguments: `deepspeed` sends most variables to no other machine."""
-        return (WORKER, str(self.run.root), "--attempt", str(self.attempt))
+        if self.source:
+            return (WORKER, *self.source)
+        return (WORKER, str(self.run.root), *(("--attempt", str(self.attempt)) if self.attempt else ()))
 
     @property
     def has_gpus(self) -> bool:
         """False when the ranks compute on processors."""
         gpu = find_gpu(self.spec.hardware.gpu)
         return gpu is None or not gpu.host
-
-
-def shared_environment(order: Order) -> dict[str, str]:
-    """Returns the variables every rank gets."""
-    variables = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
-    if not order.has_gpus:
-        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cpu_count() // order.topology.gpus_per_node))
-        variables |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": threads}
-    return variables

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from zerotrain.launch.job import Command, Job, Order, shared_environment
+from zerotrain.launch.environment import shared_environment
+from zerotrain.launch.job import Command, Job, Order
 
 
 def prepare(order: Order) -> Job:
@@ -14,7 +15,7 @@ def prepare(order: Order) -> Job:
     commands = tuple(
         Command((sys.executable, "-u", "-m", *order.worker), shared | _rank(order, rank, size)) for rank in range(size)
     )
-    return Job(commands, order.log)
+    return Job(commands, order.log, order.grace)
 
 
 def _rank(order: Order, rank: int, size: int) -> dict[str, str]:

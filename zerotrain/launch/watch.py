@@ -16,6 +16,7 @@ from typing import IO
 from zerotrain.launch.job import Command, Job
 
 _SECONDS_TO_END = 10.0
+"""For processes that have nothing left to save: another one has failed."""
 _SECONDS_BETWEEN_LOOKS = 0.1
 _REQUESTS_TO_END = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a scheduler, a terminal that closes."""
@@ -38,13 +39,17 @@ def run_job(job: Job) -> int:
     """
     processes: list[subprocess.Popen[bytes]] = []
     with job.log.open("ab") as log, _interruptions() as interruptions:
+        seconds = _SECONDS_TO_END
         try:
             for command in job.commands:
                 processes.append(_start(command, log))
             return _first_failure(processes)
+        except Interrupted:
+            seconds = job.grace
+            raise
         finally:
-            interruptions.ignore()
-            _end(processes)
+            interruptions.note_end()
+            _end(processes, seconds, interruptions)
 
 
 def _start(command: Command, log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -72,11 +77,13 @@ def _first_failure(processes: list[subprocess.Popen[bytes]]) -> int:
     return 0
 
 
-def _end(processes: list[subprocess.Popen[bytes]]) -> None:
+def _end(processes: list[subprocess.Popen[bytes]], seconds: float, interruptions: _Interruptions) -> None:
     """Ends every process and what it has started: each leads a group of its own."""
     _signal(processes, signal.SIGTERM)
-    deadline = time.monotonic() + _SECONDS_TO_END
+    deadline = time.monotonic() + seconds
     while any(_group_lives(process.pid) for process in processes) and time.monotonic() < deadline:
+        if interruptions.is_impatient:
+            break
         for process in processes:
             process.poll()
         time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -100,18 +107,21 @@ def _group_lives(group: int) -> bool:
 
 
 class _Interruptions:
-    """Raises Interrupted when this process is asked to end, until that is already under way."""
+    """Raises Interrupted when this process is asked to end; when that is under way already, it is to be quick."""
 
     def __init__(self) -> None:
-        self._ignored = False
+        self._is_ending = False
+        self.is_impatient = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if not self._ignored:
-            self._ignored = True
-            raise Interrupted(number)
+        if self._is_ending:
+            self.is_impatient = True
+            return
+        self._is_ending = True
+        raise Interrupted(number)
 
-    def ignore(self) -> None:
-        self._ignored = True
+    def note_end(self) -> None:
+        self._is_ending = True
 
 
 @contextmanager

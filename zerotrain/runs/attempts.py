@@ -13,10 +13,14 @@ from typing import Any, Literal
 
 from zerotrain.diagnostic import Diagnostic, Place, Severity, error
 from zerotrain.errors import RunError
+from zerotrain.runs.catalogue import catalogue
 from zerotrain.runs.files import write_json
 from zerotrain.runs.layout import RunDirectory
 
 Outcome = Literal["running", "finished", "failed", "stopped"]
+
+STOPPED = 75
+"""Exit code of what was asked to stop and has saved a checkpoint: sysexits' EX_TEMPFAIL, "try again later"."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Attempt:
     last_step: int | None = None
     reason: str | None = None
     """Why it ended; of one that finished, why before the last step of the run."""
+    host: str | None = None
+    """Machine of rank 0."""
+    pid: int | None = None
+    """Process of rank 0 there."""
 
 
 def attempts(run: RunDirectory) -> list[Attempt]:
@@ -42,9 +50,36 @@ def attempts(run: RunDirectory) -> list[Attempt]:
     return [attempt for attempt in found if attempt is not None]
 
 
+def is_finished(run: RunDirectory) -> bool:
+    """Tells whether an attempt has brought the run to its end, and its last checkpoint is still there."""
+    return _last_of_all(run) is not None
+
+
+def refuse_finished(run: RunDirectory) -> None:
+    """Raises RunError when the run is finished."""
+    last = _last_of_all(run)
+    if last is None:
+        return
+    message = f"the run stopped early, after {last.last_step} steps: {last.reason}"
+    if last.reason is None:
+        message = f"the run has made all its {last.last_step} steps"
+    raise RunError(error("ZT709", "finished-run", message, help="start a new run from its export"))
+
+
+def _last_of_all(run: RunDirectory) -> Attempt | None:
+    steps = [checkpoint.manifest.step for checkpoint in catalogue(run)[0]]
+    ended = [attempt for attempt in attempts(run) if attempt.outcome == "finished" and attempt.last_step in steps]
+    return ended[-1] if ended else None
+
+
+def last_attempt(run: RunDirectory) -> int:
+    """Returns the number of the newest attempt; 0 when there is none."""
+    return max(_numbers(run), default=0)
+
+
 def next_attempt(run: RunDirectory) -> int:
     """Returns the number of the next attempt and makes its directory."""
-    number = max(_numbers(run), default=0) + 1
+    number = last_attempt(run) + 1
     while True:
         try:
             run.attempt(number).mkdir(parents=True)

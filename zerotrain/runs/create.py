@@ -20,7 +20,7 @@ from zerotrain.errors import RunError, reason_of
 from zerotrain.runs.files import write_json, write_text
 from zerotrain.runs.identity import convergence_hash, execution_hash
 from zerotrain.runs.layout import RunDirectory
-from zerotrain.runs.record import RunRecord
+from zerotrain.runs.record import RunRecord, read_record
 from zerotrain.spec.run import RunSpec
 from zerotrain.spec.scalars import scalar
 
@@ -70,6 +70,14 @@ def refuse_existing(run: RunDirectory) -> None:
     message = f"`{run.root}` already holds a run" if run.record.exists() else f"`{run.root}` already exists"
     help = f"continue it with `zerotrain resume {run.root}`, choose another `name`, or start over with `--fresh`"
     raise RunError(error("ZT701", "existing-run", message, help=help, key="name"))
+
+
+def refuse_another(run: RunDirectory, new: NewRun) -> None:
+    """Raises RunError when a run directory holds a run that would learn something else than the new one."""
+    if read_record(run).convergence_hash != convergence_hash(new.resolved.spec, new.facts):
+        message = f"`{run.root}` holds a run of another spec, or of other data"
+        help = f"see what differs with `zerotrain diff {run.resolved} SPEC`, or choose another `name`"
+        raise RunError(error("ZT714", "another-run", message, help=help, key="name"))
 
 
 def set_aside(run: RunDirectory) -> Path | None:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from zerotrain.units import Duration, parse_count
+from zerotrain.units import Duration, TimeSpan, parse_count
 
 Auto = Literal["auto"]
 Int = Annotated[int, Field(strict=True)]
@@ -46,6 +46,26 @@ Length = Annotated[
     ),
 ]
 """A length of training or an interval: `200 steps`, `3 epochs`, `2B tokens`."""
+
+
+def _read_time_span(value: Any) -> Any:
+    if not isinstance(value, str | TimeSpan):
+        raise PydanticCustomError("time_type", "not a span of time")
+    return TimeSpan.parse(value)
+
+
+Time = Annotated[
+    TimeSpan,
+    BeforeValidator(_read_time_span),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^\s*([0-9]+\s*(seconds?|secs?|s|minutes?|mins?|m|hours?|h|days?|d)\s*)+$",
+        }
+    ),
+]
+"""A span of wall-clock time: `30 minutes`, `12h`."""
 
 
 def _regular_expression(pattern: str) -> str:

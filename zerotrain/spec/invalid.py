@@ -38,6 +38,7 @@ _EXPECTED = {
     "finite_number": "a finite number",
     "count_type": "a whole number such as `300` or `10M`",
     "length_type": "a length such as `200 steps`",
+    "time_type": "a span of time such as `30 minutes`",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from zerotrain.spec.base import Auto, Bool, Fraction, NonNegativeInt, PositiveInt, Spec
 
@@ -106,38 +106,3 @@ class HardwareSpec(Spec):
     """Machines."""
     gpus_per_node: PositiveInt = 1
     """Ranks per machine."""
-
-
-class _Launch(Spec):
-    timeout_minutes: Annotated[int, Field(strict=True, ge=1)] = 30
-    """How long a collective operation may wait before the run fails."""
-
-
-class LocalLaunch(_Launch):
-    """Start the ranks on this machine, without another launcher."""
-
-    type: Literal["local"]
-
-
-class DeepSpeedLaunch(_Launch):
-    """Start with the `deepspeed` launcher."""
-
-    type: Literal["deepspeed"]
-    hostfile: str | None = None
-    """Lines of `host slots=N`; `null`: this machine."""
-    include: str | None = None
-    """Hosts and slots to use: `worker-1:0,1@worker-2`."""
-    exclude: str | None = None
-    """Hosts and slots not to use."""
-
-
-class TorchrunLaunch(_Launch):
-    """Start with `torchrun` on this machine."""
-
-    type: Literal["torchrun"]
-
-
-ONE_MACHINE_LAUNCHERS = ("local", "torchrun")
-"""Launchers that start ranks on this machine only."""
-
-LaunchSpec = Annotated[LocalLaunch | DeepSpeedLaunch | TorchrunLaunch, Field(discriminator="type")]

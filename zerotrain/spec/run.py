@@ -9,13 +9,12 @@ from pydantic import AfterValidator
 
 from zerotrain.spec.base import Auto, Beta, Bool, Length, NonNegativeFloat, NonNegativeInt, PositiveInt, RawKeys, Spec
 from zerotrain.spec.data import DataSpec
+from zerotrain.spec.launch import LaunchSpec, LocalLaunch
 from zerotrain.spec.model import ModelSpec
 from zerotrain.spec.parallelism import (
     ActivationCheckpointingField,
     ActivationCheckpointingSpec,
     HardwareSpec,
-    LaunchSpec,
-    LocalLaunch,
     ParallelSpec,
     ZeroSpec,
 )

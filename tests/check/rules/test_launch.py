@@ -60,3 +60,34 @@ def test_zt813_a_deepspeed_nothing_is_known_of(one: One, findings: Findings, car
     assert "`0.19.8`" in (finding.help or "")
     assert findings(software="{deepspeed: 0.19.8}") == []
     assert findings(software="{deepspeed: null}") == []
+
+
+@pytest.mark.parametrize("name", ["RANK", "MASTER_PORT", "DS_ACCELERATOR"])
+def test_zt814_a_variable_that_is_not_the_spec_s_to_set(one: One, findings: Findings, name: str) -> None:
+    finding = one(launch=f"{{type: local, environment: {{{name}: '1'}}}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT814", "reserved-variable", Severity.ERROR)
+    assert finding.place.key == f"launch.environment.{name}"
+    assert findings(launch="{type: local, environment: {NCCL_DEBUG: INFO, OMP_NUM_THREADS: '2'}}") == []
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "WANDB_API_KEY", "S3_Secret"])
+def test_zt815_a_secret_that_would_be_written_down(one: One, findings: Findings, name: str) -> None:
+    finding = one(launch=f"{{type: local, environment: {{{name}: abc}}}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT815", "written-secret", Severity.WARNING)
+    assert finding.place.key == f"launch.environment.{name}"
+
+
+def test_zt810_torchrun_on_several_machines_needs_to_know_where_they_meet(one: One, findings: Findings) -> None:
+    assert "endpoint" in (one(launch="{type: torchrun}", hardware=TWO_NODES).help or "")
+    assert findings(launch="{type: torchrun, endpoint: 'worker-0:29500'}", hardware=TWO_NODES) == []
+
+
+def test_zt842_ranks_that_start_again_must_not_meet_where_dead_ones_did(one: One, findings: Findings) -> None:
+    finding = one(launch="{type: torchrun, rendezvous: static, max_restarts: 3}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT842", "restarts-without-c10d", Severity.ERROR)
+    assert finding.place.key == "launch.rendezvous"
+    assert findings(launch="{type: torchrun, max_restarts: 3}") == []
+    assert findings(launch="{type: torchrun, rendezvous: static}") == []

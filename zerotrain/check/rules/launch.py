@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from zerotrain.check.case import Case
 from zerotrain.check.dsschema.schema import versions
 from zerotrain.check.rule import Rule, reported_by, rule
+from zerotrain.compile.resolve import is_on_one_machine
 from zerotrain.diagnostic import Diagnostic
-from zerotrain.spec.parallelism import ONE_MACHINE_LAUNCHERS, DeepSpeedLaunch
+from zerotrain.spec.environment import SET_BY_LAUNCHERS, SET_BY_ZEROTRAIN, is_secret
+from zerotrain.spec.launch import DeepSpeedLaunch, TorchrunLaunch
 from zerotrain.spec.suggest import listed
 
 
@@ -104,10 +106,11 @@ def one_machine_launcher(case: Case) -> Iterator[Diagnostic]:
     Right: `launch: {type: deepspeed, hostfile: hosts}`
     """
     launch, nodes = case.spec.launch, case.topology.num_nodes
-    if nodes > 1 and launch.type in ONE_MACHINE_LAUNCHERS:
+    if nodes > 1 and is_on_one_machine(launch):
         message = f"`{launch.type}` starts ranks on one machine, not on {nodes}"
         key = "launch.type" if "launch" in case.spec.model_fields_set else "hardware.num_nodes"
-        yield case.error(key, message, help="use `launch: {type: deepspeed, hostfile: …}`")
+        where = "add `endpoint: HOST:PORT`, where the machines meet, or " if launch.type == "torchrun" else ""
+        yield case.error(key, message, help=f"{where}use `launch: {{type: deepspeed, hostfile: …}}`")
 
 
 @rule("ZT811", "no-hostfile")
@@ -161,6 +164,72 @@ def unknown_deepspeed_version(case: Case) -> Iterator[Diagnostic]:
         yield case.error("software.deepspeed", f"nothing is known of DeepSpeed `{version}`", help=f"use {known}")
 
 
+@rule("ZT814", "reserved-variable")
+def reserved_variable(case: Case) -> Iterator[Diagnostic]:
+    """A variable is set that each rank, machine or start has a value of its own for.
+
+    Why: launchers number the ranks and choose where they meet through the environment; one value for all of them would
+    make every rank the same one. Others follow from keys of the spec.
+    Wrong: `launch: {type: local, environment: {MASTER_PORT: "29500"}}`
+    Right: `launch: {type: local, environment: {NCCL_DEBUG: INFO}}`
+    """
+    for name in case.spec.launch.environment:
+        owner = "the launcher" if name in SET_BY_LAUNCHERS else "zerotrain"
+        meaning = SET_BY_LAUNCHERS.get(name) or SET_BY_ZEROTRAIN.get(name)
+        if meaning:
+            message = f"`{name}` is set by {owner}: {meaning}"
+            yield case.error(f"launch.environment.{name}", message, help="remove it")
+
+
+@rule("ZT815", "written-secret")
+def written_secret(case: Case) -> Iterator[Diagnostic]:
+    """A variable with the name of a secret is in the spec.
+
+    Why: the spec is copied to the run directory and often kept in version control, where everyone reads it.
+    Wrong: `launch: {type: local, environment: {HF_TOKEN: hf_abc}}`
+    Right: the variable set in the environment that `zerotrain train` is called in, or a secret of the scheduler's
+    """
+    for name in case.spec.launch.environment:
+        if is_secret(name):
+            message = f"the value of `{name}` will be in the run directory, for everyone to read"
+            yield case.warning(f"launch.environment.{name}", message, help="set it where the run is started")
+
+
+@rule("ZT842", "restarts-without-c10d")
+def restarts_without_c10d(case: Case) -> Iterator[Diagnostic]:
+    """Ranks are to start again, but meet in a way that works once.
+
+    Why: with the static rendezvous torch keeps one store for all starts and no longer tells them apart (2.13,
+    distributed/rendezvous.py), so that new ranks look for dead ones at their old addresses, and fail most of the time.
+    Wrong: `launch: {type: torchrun, rendezvous: static, max_restarts: 3}`
+    Right: `launch: {type: torchrun, rendezvous: c10d, max_restarts: 3}`
+    """
+    launch = case.spec.launch
+    if isinstance(launch, TorchrunLaunch) and launch.max_restarts and launch.rendezvous == "static":
+        message = f"ranks that start again, up to {launch.max_restarts} times, would look for dead ones"
+        yield case.error("launch.rendezvous", message, help="use `rendezvous: c10d`")
+
+
+@reported_by("starting workers", "ZT840", "no-scheduler")
+def no_scheduler() -> None:
+    """No job can be submitted from this machine.
+
+    Why: `sbatch` and `kubectl` hand a job to a scheduler; they are there on login nodes, not on every laptop.
+    Wrong: `zerotrain train run.yaml --on slurm` on a laptop
+    Right: the same on a login node, or `--dry-run` to see what would be submitted
+    """
+
+
+@reported_by("starting workers", "ZT841", "refused-job")
+def refused_job() -> None:
+    """The scheduler does not take the job.
+
+    Why: its own words are in the message: an account, a partition or resources that are not there.
+    Wrong: `launch: {type: slurm, partition: no_such}`
+    Right: a partition that `sinfo` shows
+    """
+
+
 RULES: tuple[Rule, ...] = (
     no_compiler,
     missing_packages,
@@ -175,4 +244,9 @@ RULES: tuple[Rule, ...] = (
     no_hostfile,
     include_and_exclude,
     unknown_deepspeed_version,
+    reserved_variable,
+    written_secret,
+    restarts_without_c10d,
+    no_scheduler,
+    refused_job,
 )

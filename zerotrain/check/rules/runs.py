@@ -136,6 +136,38 @@ def busy_run() -> None:
     """
 
 
+@reported_by("continuing a run", "ZT714", "another-run")
+def another_run() -> None:
+    """The run directory holds another run than the one that is to go on.
+
+    Why: `--continue` goes on with what is there; with other settings or data it would be neither the old run nor the
+    new one.
+    Wrong: `zerotrain train run.yaml --continue` after `seed` was changed
+    Right: `zerotrain train run.yaml --continue name=second`
+    """
+
+
+@reported_by("continuing a run", "ZT715", "changed-run")
+def changed_run() -> None:
+    """Something is changed that belongs to the run itself.
+
+    Why: a run goes on with what it was made with, and ends as if it had never been interrupted. Only how it is started
+    may differ.
+    Wrong: `zerotrain resume runs/tiny seed=2`
+    Right: `zerotrain resume runs/tiny --on torchrun launch.max_restarts=3`
+    """
+
+
+@reported_by("`zerotrain logs`", "ZT716", "no-log")
+def no_log() -> None:
+    """There is no such log.
+
+    Why: every rank of every attempt has a log of its own, and this one was never written.
+    Wrong: `zerotrain logs runs/tiny --rank 7` of a run on two ranks
+    Right: `zerotrain logs runs/tiny --rank 1`
+    """
+
+
 RULES: tuple[Rule, ...] = (
     existing_run,
     not_a_run,
@@ -150,4 +182,7 @@ RULES: tuple[Rule, ...] = (
     damaged_checkpoint,
     foreign_directory,
     busy_run,
+    another_run,
+    changed_run,
+    no_log,
 )

@@ -1,0 +1,60 @@
+"""Handing a job to a scheduler, which starts it when there is room."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+
+from zerotrain.diagnostic import error
+from zerotrain.errors import LaunchError
+from zerotrain.launch.job import Job
+from zerotrain.runs.files import write_json, write_text
+from zerotrain.runs.layout import RunDirectory
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A job that a scheduler has taken."""
+
+    launcher: str
+    name: str
+    """What the scheduler calls it."""
+    time: float
+    """Unix seconds."""
+
+
+def submit_job(run: RunDirectory, launcher: str, job: Job) -> Submission:
+    """Writes the job's files, hands it to its scheduler and notes what it is called there.
+
+    Raises LaunchError when the scheduler's command is missing, or it refuses the job.
+    """
+    for path, text in job.files.items():
+        write_text(path, text)
+    (command,) = job.commands
+    try:
+        done = subprocess.run(
+            command.arguments, env={**os.environ, **command.environment}, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        message = f"there is no `{command.arguments[0]}` on this machine"
+        help = "start the run on a machine that can submit jobs, or with another launcher: `--on local`"
+        raise LaunchError(error("ZT840", "no-scheduler", message, help=help, key="launch.type")) from None
+    if done.returncode:
+        said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        message = f"`{command.arguments[0]}` refuses the job: {said}"
+        help = f"change `launch`, then `zerotrain resume {run.root} launch.…`"
+        raise LaunchError(error("ZT841", "refused-job", message, help=help, key="launch"))
+    submission = Submission(launcher, done.stdout.strip().partition(";")[0], time.time())
+    write_json(run.logs / "submission.json", asdict(submission))
+    return submission
+
+
+def read_submission(run: RunDirectory) -> Submission | None:
+    """Returns the newest job of a run that was handed to a scheduler, or None."""
+    try:
+        return Submission(**json.loads((run.logs / "submission.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

@@ -1,0 +1,104 @@
+"""How the ranks of a run are started."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from zerotrain.spec.base import Auto, Bool, NonNegativeInt, PositiveInt, Spec, Time
+from zerotrain.units import TimeSpan
+
+
+def _host_and_port(endpoint: str) -> str:
+    host, colon, port = endpoint.rpartition(":")
+    if colon and not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"`{endpoint}` is no `host:port`")
+    return endpoint
+
+
+class _Launch(Spec):
+    timeout: Time = TimeSpan.parse("30 minutes")
+    """How long a rank waits for the others, when they meet and in every collective operation, before the run fails."""
+    grace: Time = TimeSpan.parse("60 seconds")
+    """How long ranks that are asked to stop may take to save a checkpoint, before they are killed."""
+    environment: dict[str, str] = {}
+    """Variables that every rank gets, on every machine. Not for secrets: they are written to the run directory."""
+
+
+class LocalLaunch(_Launch):
+    """Start the ranks on this machine, without another launcher."""
+
+    type: Literal["local"]
+
+
+class DeepSpeedLaunch(_Launch):
+    """Start with the `deepspeed` launcher."""
+
+    type: Literal["deepspeed"]
+    hostfile: str | None = None
+    """Lines of `host slots=N`; `null`: this machine."""
+    include: str | None = None
+    """Hosts and slots to use: `worker-1:0,1@worker-2`."""
+    exclude: str | None = None
+    """Hosts and slots not to use."""
+    launcher: Literal["pdsh", "openmpi", "slurm"] = "pdsh"
+    """What starts the ranks of several machines."""
+    launcher_args: str = ""
+    """More arguments for it, as on its own command line."""
+    master_address: str | None = None
+    """Where the ranks of several machines meet; `null`: the address that the first host of the hostfile says it has."""
+    ssh_port: PositiveInt | None = None
+    """Port of the hosts' ssh servers; `null`: what ssh is configured for."""
+
+
+class TorchrunLaunch(_Launch):
+    """Start with `torchrun`; a run on several machines is started on each of them."""
+
+    type: Literal["torchrun"]
+    rendezvous: Literal["static", "c10d"] | Auto = "auto"
+    """How machines meet. `static`: each is told its `node_rank`; `c10d`: they number themselves, and meet again after
+    a fault; `auto`: `c10d` with `max_restarts`, else `static`."""
+    endpoint: Annotated[str, AfterValidator(_host_and_port)] | None = None
+    """`host:port` of the first machine, which the others can reach; `null`: the run is on this machine alone."""
+    node_rank: NonNegativeInt = 0
+    """This machine's number, for `static`: give it on the command line, `launch.node_rank=1`."""
+    max_restarts: NonNegativeInt = 0
+    """How often the ranks are started again when one fails; each time the run continues from its last checkpoint."""
+
+
+class SlurmLaunch(_Launch):
+    """Hand the run to Slurm; inside an allocation, start the ranks there with `srun`."""
+
+    type: Literal["slurm"]
+    time: Time | None = None
+    """Wall-clock limit of a job; `null`: the partition's. Before it ends the run is saved and queued again."""
+    save_before: Time = TimeSpan.parse("2 minutes")
+    """How long before the limit the ranks are told to save."""
+    requeue: Bool = True
+    """Queue the job again when it is preempted or at its time limit; it goes on from its last checkpoint."""
+    array: PositiveInt = 1
+    """So many jobs, one after another; each goes on where the one before has ended."""
+    partition: str | None = None
+    """Partition to run in; `null`: Slurm's default."""
+    account: str | None = None
+    """Account that is charged."""
+    qos: str | None = None
+    """Quality of service."""
+    constraint: str | None = None
+    """Features that nodes must have."""
+    exclusive: Bool = False
+    """Share no node with other jobs."""
+    gres: str | Auto = "auto"
+    """Generic resources of a node; `auto`: `gpu:N`, with `hardware.gpus_per_node` for N, and none for a run on CPUs."""
+    cpus_per_task: PositiveInt | None = None
+    """Processors of a rank; `null`: Slurm's default."""
+    memory: str | NonNegativeInt | None = None
+    """Memory of a node, such as `64G`; `0`: all there is; `null`: Slurm's default."""
+    sbatch_args: list[str] = []
+    """More options of `sbatch`, one each: `--mail-type=END`."""
+    setup: list[str] = []
+    """Shell commands that make the environment on a node: `module load cuda`, `source /shared/venv/bin/activate`."""
+
+
+LaunchSpec = Annotated[LocalLaunch | DeepSpeedLaunch | TorchrunLaunch | SlurmLaunch, Field(discriminator="type")]
