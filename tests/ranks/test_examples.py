@@ -69,6 +69,9 @@ LIGHT = sorted(set(NAMES) - {"quickstart", *BASES})
 
 DRAWN = [(name, random.Random(name).choice(DIVISIONS[1:])) for name in random.Random(20261122).sample(LIGHT, 2)]
 
+PATIENCE = 900
+"""Seconds for one run, on a machine that is busy with other things."""
+
 Trained = Callable[[str, int, int], Any]
 
 
@@ -80,7 +83,7 @@ def base(ranks: Any, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     def export(name: str) -> Path:
         directory = tmp_path_factory.mktemp("base")
         (directory / "examples").symlink_to(EXAMPLES)
-        run = ranks.start(directory, arguments(name, cache, 0), 1, name=name).run
+        run = ranks.start(directory, arguments(name, cache, 0), 1, name=name, seconds=PATIENCE).run
         return export_run(run, directory / "export", dtype="fp32").directory
 
     return export
@@ -97,7 +100,7 @@ def trained(ranks: Any, cache: Path, tmp_path_factory: Any, base: Callable[[str]
             other, place = BASES[name]
             (directory / place).parent.mkdir(exist_ok=True)
             (directory / place).symlink_to(base(other))
-        return ranks.start(directory, arguments(name, cache, stage), world, name=name)
+        return ranks.start(directory, arguments(name, cache, stage), world, name=name, seconds=PATIENCE)
 
     return run
 
@@ -152,7 +155,9 @@ def resumes_exactly(result: Any, ranks: Any, world: int) -> None:
     rows, metrics, weights = result.rows("train"), result.rows("eval")[-1]["metrics"], weights_of(result.run.export)
     shutil.rmtree(catalogue(result.run)[0][0].path)
     shutil.rmtree(result.run.export)
-    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], world, name=result.run.root.name)
+    again = ranks.start(
+        result.run.root.parent.parent, [str(result.run.root)], world, name=result.run.root.name, seconds=PATIENCE
+    )
     (made,) = (row for row in again.rows("train") if row["attempt"] == 2)
     assert [made[key] for key in EXACT] == [rows[-1][key] for key in EXACT]
     assert again.rows("eval")[-1]["metrics"] == metrics
