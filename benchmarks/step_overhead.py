@@ -118,7 +118,7 @@ def our_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
     ready = build_engine(run.directory, spec, record.data, lambda text: None)
     parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, SILENT)
     with closing(open_sinks(run.directory, spec.monitor, ranks.rank, 1, ConsoleSink(SILENT, STEPS))) as sink:
-        training = assemble(parts, ready, TrainState(), sink)
+        training = assemble(parts, ready, None, TrainState(), None, sink)
         ready.engine.train()
         for step in range(1, STEPS + 1):
             train_step(training, step)

@@ -287,6 +287,8 @@ CODES = {
     "ZT745": "changed-base",
     "ZT746": "tied-module",
     "ZT747": "no-dropout",
+    "ZT748": "changed-teacher",
+    "ZT749": "not-generative",
     "ZT801": "no-compiler",
     "ZT802": "missing-packages",
     "ZT803": "engine-differs",

@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from zerotrain.checkpoint.adapter import merged_weights, trained_model
 from zerotrain.checkpoint.export import export_run
 from zerotrain.checkpoint.weights import whole_weights
-from zerotrain.errors import CheckpointError
+from zerotrain.errors import CheckpointError, EngineError
 from zerotrain.runs.catalogue import catalogue
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import RunSpec
@@ -134,6 +134,17 @@ def test_a_base_that_has_changed_is_refused(train: Any, ranks: Any, base: Path, 
     with pytest.raises(CheckpointError, match="ZT745 changed-base: `step-2` was trained beside other frozen weights"):
         export_run(result.run, tmp_path / "export")
     assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.parametrize("kind", ["merged", "alone"])
+def test_a_base_that_is_gone_is_told_by_the_export(train: Any, base: Path, tmp_path: Path, kind: str) -> None:
+    shutil.copytree(base, tmp_path / "base")
+    result = train({**adapted(tmp_path / "base"), "horizon": "1 steps"})
+    shutil.rmtree(tmp_path / "base")
+
+    with pytest.raises(EngineError, match=f"ZT023 unusable-pretrained: `{tmp_path}/base` cannot be loaded: "):
+        export_run(result.run, tmp_path / "export", adapter=kind)
+    assert not list(tmp_path.glob("*export*"))
 
 
 @pytest.mark.parametrize("implementation", ["torch", "deepspeed"])

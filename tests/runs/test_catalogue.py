@@ -52,6 +52,7 @@ def test_a_manifest_has_a_version_and_these_keys(run: RunDirectory) -> None:
         "convergence_hash",
         "files",
         "frozen_checksum",
+        "teacher_checksum",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Frozen weights that are left out of checkpoints: known again by a checksum."""
+"""Weights that are not in checkpoints, frozen ones and a teacher's: known again by a checksum."""
 
 from __future__ import annotations
 
@@ -37,6 +37,18 @@ def refuse_other_base(checkpoint: Checkpoint, found: str) -> None:
         message = f"`{tag}` was trained beside other frozen weights: their checksum is {expected}, now it is {found}"
         help = "put the weights of `model.pretrained` back as they were"
         raise CheckpointError(error("ZT745", "changed-base", message, help=help, key="model.pretrained"))
+
+
+def refuse_other_teacher(checkpoint: Checkpoint, found: str | None) -> None:
+    """Raises CheckpointError when the teacher's weights are not those the checkpoint was trained with."""
+    expected = checkpoint.manifest.teacher_checksum
+    if found != expected:
+        tag = checkpoint.manifest.tag
+        message = (
+            f"`{tag}` was trained with another teacher: the checksum of its weights is {expected}, now it is {found}"
+        )
+        help = "put the weights of the teacher back as they were, or start a new run"
+        raise CheckpointError(error("ZT748", "changed-teacher", message, help=help, key="task.teacher.pretrained"))
 
 
 def _sum_of_words(parameter: nn.Parameter) -> int:

@@ -63,6 +63,8 @@ class Saver:
     """Saved in the checkpoint too."""
     frozen_checksum: str | None = None
     """Checksum of the frozen weights when they are not saved; None saves all weights."""
+    teacher_checksum: str | None = None
+    """Checksum of the weights of the teacher, which are never saved; None without a teacher."""
 
     def save(self, position: Position) -> Diagnostic | None:
         """Saves a checkpoint and removes old ones; returns a finding when it could not be written.
@@ -125,6 +127,7 @@ class Saver:
             convergence_hash=self.convergence_hash,
             files=sizes,
             frozen_checksum=self.frozen_checksum,
+            teacher_checksum=self.teacher_checksum,
         )
 
     def _remove_old(self) -> None:

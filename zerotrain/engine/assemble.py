@@ -13,7 +13,7 @@ from deepspeed import DeepSpeedEngine
 
 from zerotrain.arch.flops import forward_backward_flops_per_token
 from zerotrain.checkpoint.average import WeightAverage
-from zerotrain.checkpoint.frozen import frozen_checksum
+from zerotrain.checkpoint.frozen import frozen_checksum, refuse_other_teacher
 from zerotrain.checkpoint.save import Position, Retention, Saver
 from zerotrain.compile.model import settle
 from zerotrain.data.batch import Batch
@@ -40,7 +40,7 @@ from zerotrain.modeling.unwrap import module_of
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
-from zerotrain.runs.catalogue import catalogue
+from zerotrain.runs.catalogue import Checkpoint, catalogue
 from zerotrain.runs.history import evaluations
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
@@ -71,11 +71,22 @@ class Parts:
 
 
 def assemble(
-    parts: Parts, ready: ReadyEngine, average: WeightAverage | None, state: TrainState, sink: Sink
+    parts: Parts,
+    ready: ReadyEngine,
+    average: WeightAverage | None,
+    state: TrainState,
+    checkpoint: Checkpoint | None,
+    sink: Sink,
 ) -> Training:
-    """Returns everything the loop needs. The untrained model is measured on the way, if the spec asks for it."""
+    """Returns everything the loop needs. The untrained model is measured on the way, if the spec asks for it.
+
+    Raises CheckpointError when the teacher is not the one the checkpoint was trained with.
+    """
     spec, steps, clock = parts.spec, parts.record.steps, StepClock()
     task = _task(parts, ready.engine)
+    teacher_checksum = frozen_checksum(task.teacher) if isinstance(task, Distill) else None
+    if checkpoint is not None:
+        refuse_other_teacher(checkpoint, teacher_checksum)
     if isinstance(task, NextToken) and spec.data.packing == "isolated":
         _refuse_leaks(parts, ready.engine, task)
     if isinstance(task, MaskedLm) and spec.data.packing == "isolated":
@@ -100,7 +111,8 @@ def assemble(
         if any_rank(is_unmeasured, device_of(ready.engine)):
             measuring.now(state)
         hooks.append(measuring)
-    hooks.append(Save(_saving(parts, ready, average, watch), watch, clock, _steps(spec.checkpoint.save_every), steps))
+    save = _saving(parts, ready, average, watch, teacher_checksum)
+    hooks.append(Save(save, watch, clock, _steps(spec.checkpoint.save_every), steps))
     loader = _loader(parts, str(parts.stores["train"]))
     clock.restart()
     return Training(spec, steps, ready, task, loader, state, hooks, StopRequests())
@@ -180,13 +192,15 @@ def _measurement(
 
 
 def _saving(
-    parts: Parts, ready: ReadyEngine, average: WeightAverage | None, watch: Watch
+    parts: Parts, ready: ReadyEngine, average: WeightAverage | None, watch: Watch, teacher_checksum: str | None
 ) -> Callable[[TrainState], None]:
     """Returns what saves; a checkpoint that cannot be written ends the run only if it is the last."""
     spec, record = parts.spec, parts.record
     keep = Retention(spec.checkpoint.keep_last, watch.best)
     frozen = frozen_checksum(ready.engine) if spec.model.adapter else None
-    saver = Saver(parts.run, ready.engine, keep, spec.precision.dtype, record.convergence_hash, average, frozen)
+    saver = Saver(
+        parts.run, ready.engine, keep, spec.precision.dtype, record.convergence_hash, average, frozen, teacher_checksum
+    )
 
     def save(state: TrainState) -> None:
         average_statistics(module_of(ready.engine))

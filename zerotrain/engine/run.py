@@ -47,7 +47,7 @@ def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> bool:
     state = _state(parts, ready, average, checkpoint)
     console_sink = ConsoleSink(console, record.steps)
     with closing(open_sinks(run.directory, spec.monitor, ranks.rank, state.step + 1, console_sink)) as sink:
-        train(assemble(parts, ready, average, state, sink))
+        train(assemble(parts, ready, average, state, checkpoint, sink))
     if state.ending is not None:
         console.say(f"stopped early, after {state.step} of {record.steps} steps: {state.ending}")
     if state.interruption is not None:

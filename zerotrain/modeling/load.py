@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import deepspeed
@@ -20,6 +20,8 @@ from transformers import (
 from transformers.initialization import no_init_weights
 from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
+from zerotrain.diagnostic import error
+from zerotrain.errors import EngineError
 from zerotrain.modeling.initialize import initialize_weights, recompute_buffers
 from zerotrain.spec.model import ModelSpec
 
@@ -35,7 +37,8 @@ MODELS: Mapping[str, Any] = {
 def load_model(spec: ModelSpec, ds_config: Mapping[str, Any], seed: int, head: str = "causal_lm") -> PreTrainedModel:
     """Returns the model in fp32, or at stage 3 partitioned in the training dtype. All ranks must call this.
 
-    What pretrained weights do not have, such as a new head, is initialized as in a model from scratch.
+    What pretrained weights do not have, such as a new head, is initialized as in a model from scratch. Raises
+    EngineError (ZT023) when they are not there.
     """
     partitioned = ds_config["zero_optimization"]["stage"] == 3
     if spec.pretrained is not None:
@@ -48,11 +51,23 @@ def load_model(spec: ModelSpec, ds_config: Mapping[str, Any], seed: int, head: s
 
 
 def model_config(spec: ModelSpec) -> PretrainedConfig:
-    """Returns the transformers config of a spec."""
+    """Returns the transformers config of a spec; raises EngineError (ZT023) when pretrained weights are not there."""
     if spec.pretrained is None:
         assert spec.architecture is not None, "a spec without either is refused before"
         return AutoConfig.for_model(spec.architecture, **spec.config)
-    return AutoConfig.from_pretrained(spec.pretrained, revision=spec.revision or "main", **spec.config)
+    with _told(spec.pretrained):
+        return AutoConfig.from_pretrained(spec.pretrained, revision=spec.revision or "main", **spec.config)
+
+
+@contextmanager
+def _told(path: str) -> Generator[None]:
+    """Turns what transformers says of weights that it cannot find or read into a finding."""
+    try:
+        yield
+    except OSError as broken:
+        message = f"`{path}` cannot be loaded: {next(iter(str(broken).splitlines()), 'it cannot be read')}"
+        help = "a path is looked for from the directory the command is given in; put the weights back there"
+        raise EngineError(error("ZT023", "unusable-pretrained", message, help=help, key="model.pretrained")) from None
 
 
 def _attention(spec: ModelSpec, config: PretrainedConfig) -> str:
@@ -65,14 +80,15 @@ def _pretrained(path: str, spec: ModelSpec, ds_config: Mapping[str, Any], seed: 
     # transformers partitions while it loads, for as long as this object lives.
     alive = HfDeepSpeedConfig(dict(ds_config)) if partitioned else None
     config = model_config(spec)
-    model, found = MODELS[head].from_pretrained(
-        path,
-        config=config,
-        revision=spec.revision or "main",
-        dtype=torch.float32,
-        attn_implementation=_attention(spec, config),
-        output_loading_info=True,
-    )
+    with _told(path):
+        model, found = MODELS[head].from_pretrained(
+            path,
+            config=config,
+            revision=spec.revision or "main",
+            dtype=torch.float32,
+            attn_implementation=_attention(spec, config),
+            output_loading_info=True,
+        )
     del alive
     initialize_weights(model, seed, only=found["missing_keys"])
     if partitioned:

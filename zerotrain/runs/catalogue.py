@@ -36,6 +36,8 @@ class Manifest:
     frozen_checksum: str | None = None
     """Checksum of the frozen weights, which are not in the files: they are those the run started from. None when the
     files hold all weights."""
+    teacher_checksum: str | None = None
+    """Checksum of the weights of the teacher; None without one."""
     version: Literal[1] = 1
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)

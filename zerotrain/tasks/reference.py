@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -29,15 +30,18 @@ def reference_of(start: Start, score: Callable[[Batch], torch.Tensor]) -> Refere
     """Returns the scores [rows, 2] of all samples by the weights that training starts from. All ranks must call this.
 
     Before the first step they are computed and written to `start.folder`; later they are read from it, because the
-    weights are no longer those. Raises CheckpointError (ZT660, ZT661) when they cannot be read or written.
+    weights are no longer those. Raises CheckpointError when they cannot be read (ZT660) or, on all ranks, when they
+    cannot be written (ZT661).
     """
     if start.step > 0:
         return _read(start)
     with torch.no_grad():
         found = {name: _scores(each, score, start.device) for name, each in start.data.items()}
-    if start.is_first:
-        _write(start, found)
-    dist.barrier()
+    failure = [_write(start, found) if start.is_first else None]
+    dist.broadcast_object_list(failure, src=0)
+    if failure[0] is not None:
+        message = f"cannot write `{start.folder}`: {failure[0]}"
+        raise CheckpointError(error("ZT661", "unwritten-reference", message, help="free some space"))
     return found
 
 
@@ -51,14 +55,15 @@ def _scores(data: Pass, score: Callable[[Batch], torch.Tensor], device: torch.de
     return scores
 
 
-def _write(start: Start, found: Reference) -> None:
+def _write(start: Start, found: Reference) -> str | None:
+    """Writes the scores, all of them or nothing; returns why not, if it cannot."""
     draft = start.folder.with_name(f".{start.folder.name}.partial")
     try:
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         for name, scores in found.items():
             with (draft / f"{name}.npy").open("wb") as file:
-                np.save(file, scores.cpu().numpy())
+                file.write(_encoded(scores))
                 file.flush()
                 os.fsync(file.fileno())
         (draft / _META).write_text(json.dumps({"data": start.fingerprint}) + "\n", encoding="utf-8")
@@ -67,10 +72,17 @@ def _write(start: Start, found: Reference) -> None:
         draft.rename(start.folder)
         sync(start.folder.parent)
     except OSError as broken:
-        message = f"cannot write `{start.folder}`: {reason_of(broken)}"
-        raise CheckpointError(error("ZT661", "unwritten-reference", message, help="free some space")) from None
+        return reason_of(broken)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+    return None
+
+
+def _encoded(scores: torch.Tensor) -> bytes:
+    """Returns the content of an `.npy` file; numpy itself does not say why it cannot write one."""
+    content = BytesIO()
+    np.save(content, scores.cpu().numpy())
+    return content.getvalue()
 
 
 def _read(start: Start) -> Reference:

@@ -133,6 +133,23 @@ def test_a_teacher_that_lacks_weights_is_refused(train: Any, teacher: Path, tmp_
     assert "`lm_head.weight`" in result.output
 
 
+@pytest.mark.parametrize("stage", [0, 3])
+def test_a_run_is_not_continued_with_another_teacher(
+    train: Any, ranks: Any, teacher: Path, tmp_path: Path, stage: int
+) -> None:
+    shutil.copytree(teacher, tmp_path / "teacher")
+    result = train({**task(tmp_path / "teacher"), "zero.stage": stage, "checkpoint.save_every": "2 steps"}, 2)
+    shutil.rmtree(result.run.checkpoints / "step-4")
+    weights = load_file(tmp_path / "teacher" / "model.safetensors")
+    weights["model.norm.weight"][5] += 0.25
+    save_file(weights, tmp_path / "teacher" / "model.safetensors", {"format": "pt"})
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 2, expect=1)
+
+    assert "error[ZT748] changed-teacher" in again.output
+    assert "`step-2` was trained with another teacher" in again.output
+
+
 def test_a_folder_without_weights_is_refused(train: Any, teacher: Path, tmp_path: Path) -> None:
     shutil.copy(teacher / "config.json", tmp_path)
 
