@@ -9,8 +9,8 @@ from zerotrain.check.rule import Rule, reported_by
 def untested_version() -> None:
     """A package has a version that zerotrain is not tested with.
 
-    Why: what zerotrain does around DeepSpeed and transformers is held to the versions of its own requirement; others may
-    differ in defaults that change the loss.
+    Why: what zerotrain does around DeepSpeed and transformers is held to the versions of its own requirement; others
+    may differ in defaults that change the loss.
     Wrong: `deepspeed` 0.18.9 beside a zerotrain that asks for 0.19
     Right: `pip install 'zerotrain[train]'`
     """
@@ -18,9 +18,10 @@ def untested_version() -> None:
 
 @reported_by("doctor", "ZT851", "unusable-torch")
 def unusable_torch() -> None:
-    """torch and DeepSpeed are installed and cannot be loaded.
+    """Torch and DeepSpeed are installed and cannot be loaded.
 
-    Why: a library they need is missing, or they are built for another system; every rank would end with the same error.
+    Why: a library they need is missing, or they are built for another system; every rank would end with the same
+    error.
     Wrong: an image without `libgomp1`
     Right: what the last line of the error names, installed
     """
@@ -40,8 +41,8 @@ def impossible_op() -> None:
 def no_cuda_toolkit() -> None:
     """An op must be compiled for GPUs, and there is no CUDA compiler that DeepSpeed takes.
 
-    Why: DeepSpeed compares the version of nvcc with the one torch was built with, and refuses to build when they differ. A
-    `runtime` image has no nvcc.
+    Why: DeepSpeed compares the version of nvcc with the one torch was built with, and refuses to build when they
+    differ. A `runtime` image has no nvcc.
     Wrong: torch built with CUDA 12.8 beside CUDA 13.0
     Right: a `devel` image of the same CUDA version, or `CUDA_HOME` set to one
     """
@@ -51,8 +52,8 @@ def no_cuda_toolkit() -> None:
 def left_lock() -> None:
     """A build that was killed has left its lock.
 
-    Why: torch makes a file `lock` beside an op while it builds it, keeps it open, and removes it at the end. Who finds one
-    waits until it is gone, without a word and for ever. A lock that a process has open is never reported.
+    Why: torch makes a file `lock` beside an op while it builds it, keeps it open, and removes it at the end. Who finds
+    one waits until it is gone, without a word and for ever. A lock that a process has open is never reported.
     Wrong: a build ended by Ctrl-C or for want of memory
     Right: the file removed that is named
     """
@@ -122,8 +123,8 @@ def sliced_gpu() -> None:
 def small_shared_memory() -> None:
     """There is too little of /dev/shm.
 
-    Why: on a CPU each rank passes gradients through 66 MiB of it; NCCL uses it between GPUs of a machine. Containers have
-    64 MiB unless more is asked for.
+    Why: DeepSpeed's op for processors fills 66 MiB of it for each rank, and a rank that finds it full ends by SIGSEGV;
+    NCCL passes data between the GPUs of a machine there. Containers have 64 MiB unless more is asked for.
     Wrong: `docker run image zerotrain train run.yaml`
     Right: `docker run --shm-size=1g image zerotrain train run.yaml`
     """
@@ -133,8 +134,8 @@ def small_shared_memory() -> None:
 def too_little_memory() -> None:
     """Weights and optimizer states do not fit into the memory of the host.
 
-    Why: the kernel ends the largest process without a word. What is told is the least that is needed: activations, gradients
-    and the interpreter come on top.
+    Why: the kernel ends the largest process without a word. What is told is the least that is needed: activations,
+    gradients and the interpreter come on top.
     Wrong: AdamW for 7B parameters in 64 GiB
     Right: offload on more machines, a higher ZeRO stage, a smaller model
     """
@@ -194,7 +195,8 @@ def unknown_interface() -> None:
 def unknown_hostname() -> None:
     """Nothing knows an address of this machine's name.
 
-    Why: gloo looks up the name to find the interface it listens on, and falls back to one that other machines cannot reach.
+    Why: gloo looks up the name to find the interface it listens on, and falls back to one that other machines cannot
+    reach.
     Wrong: a container with a name that is not in `/etc/hosts`
     Right: `127.0.0.1 NAME` in `/etc/hosts`, or `GLOO_SOCKET_IFNAME=eth0`
     """
@@ -224,8 +226,8 @@ def taken_port() -> None:
 def bad_hostfile() -> None:
     """The hostfile cannot be read, or DeepSpeed refuses a line of it.
 
-    Why: DeepSpeed goes on with this machine alone when the file is not there, and refuses it when a line is anything but
-    `host slots=N`.
+    Why: DeepSpeed goes on without a word, on this machine alone, when the file is not there, and refuses it when a
+    line is anything but `host slots=N`.
     Wrong: `worker-1: 8`
     Right: `worker-1 slots=8`
     """

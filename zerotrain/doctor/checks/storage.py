@@ -25,13 +25,18 @@ def small_shared_memory(machine: Machine, need: Need) -> Iterator[Diagnostic]:
     free = machine.storage.shared_free
     if free is None or not trains_here(machine):
         return
-    wanted = need.ranks * WORKSPACE
+    there = format_bytes(free)
     help = "give the container more: `docker run --shm-size=1g`, or an `emptyDir` of `medium: Memory`"
-    if need.on_cpu and free < wanted:
-        message = f"{need.ranks} ranks need {format_bytes(wanted)} of /dev/shm, and {format_bytes(free)} are free"
-        yield error("ZT861", "small-shared-memory", message, help=help)
-    elif need.on_gpu and need.ranks > 1 and free < _FOR_NCCL:
-        message = f"{format_bytes(free)} of /dev/shm are free, and NCCL passes data between {need.ranks} ranks there"
+    if need.on_gpu and need.ranks > 1 and free < _FOR_NCCL:
+        message = f"{there} of /dev/shm are free, and NCCL passes data between {need.ranks} ranks there"
+        yield warning("ZT861", "small-shared-memory", message, help=help)
+    if not need.on_cpu or free >= need.ranks * WORKSPACE:
+        return
+    message = f"{need.ranks} ranks need {format_bytes(need.ranks * WORKSPACE)} of /dev/shm, and {there} are free"
+    if free <= (need.ranks - 1) * WORKSPACE:
+        # Each rank takes what it gets, and one that gets nothing maps no memory and goes on.
+        yield error("ZT861", "small-shared-memory", f"{message}; a rank that finds it full ends by SIGSEGV", help=help)
+    else:
         yield warning("ZT861", "small-shared-memory", message, help=help)
 
 

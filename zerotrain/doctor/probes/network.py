@@ -53,5 +53,6 @@ def _port_problem(port: str) -> str | None:
     try:
         socket.create_server(("", int(port))).close()
     except OSError as failure:
-        return reason_of(failure)
+        # `create_server` puts the address into the text.
+        return os.strerror(failure.errno).lower() if failure.errno else reason_of(failure)
     return None
