@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from zerotrain.doctor.machine import Package, Software, Torch
-from zerotrain.hardware.software import installed_version
+from zerotrain.hardware.software import TRAINING_PACKAGES, installed_version
 
 _INVENTORY = "zerotrain.engine.inventory"
 _SECONDS = 120
@@ -28,11 +28,14 @@ def software() -> Software:
 
 
 def _requirements() -> list[tuple[str, str]]:
-    """Returns name and versions of what the extra asks for, as the installed metadata has it."""
+    """Returns name and versions of what the extra asks for, as the installed metadata has it.
+
+    Beside a source tree that was never installed these are the packages without which nothing can be trained.
+    """
     try:
         lines = requires("zerotrain") or []
     except PackageNotFoundError:
-        return []
+        return [(name, "") for name in TRAINING_PACKAGES]
     matches = (_REQUIREMENT.match(line) for line in lines)
     return [(match[1], match[2].strip()) for match in matches if match]
 
