@@ -14,7 +14,7 @@ from zerotrain.doctor.probes.hosts import hosts
 from zerotrain.doctor.probes.network import network
 from zerotrain.doctor.probes.software import software, torch_inventory
 from zerotrain.doctor.probes.storage import storage
-from zerotrain.spec.parallelism import DeepSpeedLaunch
+from zerotrain.spec.parallelism import DeepSpeedLaunch, LaunchSpec
 
 _DEVICES = ("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "NVIDIA_VISIBLE_DEVICES")
 
@@ -45,12 +45,13 @@ def look(need: Need) -> Machine:
 
 
 def _hosts(need: Need) -> Hosts | None:
-    return hosts(need.hostfile, need.paths, _chosen(need)) if need.hostfile else None
+    if need.hostfile is None or need.spec is None:
+        return None
+    return hosts(need.hostfile, need.paths, chosen(need.spec.launch))
 
 
-def _chosen(need: Need) -> Callable[[str], bool]:
+def chosen(launch: LaunchSpec) -> Callable[[str], bool]:
     """Returns which machines of the hostfile are used: `include` and `exclude` name them before a colon."""
-    launch = need.spec.launch if need.spec else None
     if not isinstance(launch, DeepSpeedLaunch) or not (launch.include or launch.exclude):
         return lambda name: True
     parts = [part.partition(":") for part in (launch.include or launch.exclude or "").split("@")]
