@@ -101,3 +101,8 @@ def _in_json(value: object) -> object:
 def error(code: str, name: str, message: str, *, help: str | None = None, key: str | None = None) -> Diagnostic:
     """Returns a finding of severity error, to be raised in a `ZerotrainError` by code that is not a rule."""
     return Diagnostic(code, name, Severity.ERROR, message, Place(key=key), help)
+
+
+def warning(code: str, name: str, message: str, *, help: str | None = None, key: str | None = None) -> Diagnostic:
+    """Returns a finding of severity warning, by code that is not a rule."""
+    return Diagnostic(code, name, Severity.WARNING, message, Place(key=key), help)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LIGHT = ("spec", "arch", "hardware", "compile", "runs", "check", "launch", "cli")
+LIGHT = ("spec", "arch", "hardware", "compile", "runs", "check", "launch", "doctor", "cli")
 HEAVY = ("torch", "deepspeed", "transformers", "datasets", "accelerate", "numpy", "tokenizers", "safetensors")
 
 IMPORT = """
@@ -75,7 +75,7 @@ def test_verbs_that_start_nothing_load_nothing_heavy(tmp_path: Path) -> None:
     assert not set(HEAVY) & {name.partition(".")[0] for name in loaded}
 
 
-@pytest.mark.parametrize("verb", ["train", "resume", "status", "export"])
+@pytest.mark.parametrize("verb", ["train", "resume", "status", "export", "doctor"])
 def test_the_other_verbs_load_nothing_heavy_before_they_need_it(tmp_path: Path, verb: str) -> None:
     words = [verb, str(tmp_path / "gone.yaml"), *(["-o", str(tmp_path / "out")] if verb == "export" else [])]
     result = run(VERBS, [words])

@@ -63,3 +63,11 @@ def test_training_says_what_to_install(run: Run, tmp_path: Path) -> None:
     assert "training needs `torch`, `deepspeed`" in done.stderr
     assert "pip install 'zerotrain[train]'" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_doctor_says_so_too(run: Run) -> None:
+    done = run("doctor", str(ROOT / "examples" / "quickstart.yaml"))
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "error[ZT802] missing-packages" in done.stdout
+    assert "ZT851" not in done.stdout

@@ -34,6 +34,16 @@ def test_the_lock_of_a_build_that_goes_on_is_left_alone(tmp_path):
     baton.release()
 
 
+def test_it_is_left_alone_too_when_its_directory_is_reached_through_a_link(tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "cache")
+    baton = FileBaton(str(tmp_path / "cache" / "lock"))
+    baton.try_acquire()
+
+    assert not remove_stale_lock(tmp_path / "link" / "lock")
+    baton.release()
+
+
 def test_where_there_is_no_lock_nothing_happens(tmp_path):
     assert not remove_stale_lock(tmp_path / "lock")
     assert not list(tmp_path.iterdir())

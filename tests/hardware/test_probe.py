@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zerotrain.hardware.probe import compiler, cpu_count, free_port, git_state, surroundings
+from zerotrain.hardware.probe import compiler, cpu_count, free_port, git_state, is_open, surroundings
 
 
 def git(directory: Path, *arguments: str) -> None:
@@ -117,3 +117,11 @@ def test_a_working_tree_has_a_commit_and_may_have_changes(tmp_path: Path) -> Non
     assert changed is not None
     assert (len(str(state["commit"])), state["dirty"]) == (40, False)
     assert changed == {**state, "dirty": True}
+
+
+def test_a_file_is_open_as_long_as_a_process_has_it(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with file.open("w"):
+        assert is_open(file)
+    assert not is_open(file)
+    assert not is_open(tmp_path / "gone")

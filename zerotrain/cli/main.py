@@ -19,6 +19,7 @@ VERBS = {
     "diff": "compare two specs or DeepSpeed configs, by what differs in effect",
     "adopt": "write a draft spec from a DeepSpeed or Accelerate config",
     "explain": "tell about a code, or where a compiled value comes from",
+    "doctor": "tell whether this machine is ready for a spec",
     "train": "check, prepare, start and follow a run",
     "resume": "continue a run from its last checkpoint, exactly",
     "status": "tell where a run stands",

@@ -14,25 +14,12 @@ from typing import Any
 
 from torch.utils import cpp_extension
 
+from zerotrain.compile.ops import needed_ops
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.engine.device import accelerator, on_cpu
 from zerotrain.errors import LaunchError
-from zerotrain.hardware.probe import compiler
+from zerotrain.hardware.probe import compiler, is_open
 
-_ON_DEVICE = {
-    "adam": "FusedAdamBuilder",
-    "adamw": "FusedAdamBuilder",
-    "muon": "FusedAdamBuilder",
-    "lion": "FusedLionBuilder",
-    "lamb": "FusedLambBuilder",
-}
-_OFFLOADED = {
-    "adam": "CPUAdamBuilder",
-    "adamw": "CPUAdamBuilder",
-    "muon": "CPUAdamBuilder",
-    "adagrad": "CPUAdagradBuilder",
-    "lion": "CPULionBuilder",
-}
 _BUILD = "import sys; from deepspeed.accelerator import get_accelerator as a; a().create_op_builder(sys.argv[1]).load()"
 
 
@@ -41,22 +28,14 @@ def build_ops(ds_config: Mapping[str, Any], say: Callable[[str], None]) -> None:
 
     Raises LaunchError when there is no compiler or a build fails.
     """
-    _show_ninja()
-    needed = _needed(ds_config)
+    show_ninja()
+    needed = needed_ops(ds_config, on_cpu())
     with _one_at_a_time():
         for builder in needed:
-            remove_stale_lock(_build_directory(builder) / "lock")
+            remove_stale_lock(build_directory(_name(builder)) / "lock")
         missing = [builder for builder in needed if not _is_built(builder)]
         if missing:
             _build(missing, say)
-
-
-def _needed(ds_config: Mapping[str, Any]) -> list[str]:
-    optimizer = ds_config["optimizer"]["type"].lower()
-    offloaded = "offload_optimizer" in ds_config["zero_optimization"]
-    builder = (_OFFLOADED if offloaded else _ON_DEVICE).get(optimizer)
-    # On a CPU `init_distributed` loads the shared-memory communication op (deepspeed/comm/torch.py).
-    return ["ShareMemCommBuilder"] * on_cpu() + ([builder] if builder else [])
 
 
 def _name(builder: str) -> str:
@@ -64,15 +43,17 @@ def _name(builder: str) -> str:
 
 
 def _is_built(builder: str) -> bool:
-    return (_build_directory(builder) / f"{_name(builder)}.so").is_file()
+    name = _name(builder)
+    return (build_directory(name) / f"{name}.so").is_file()
 
 
-def _build_directory(builder: str) -> Path:
-    # torch has no public function for this; it makes the directory as it returns its name.
-    return Path(cpp_extension._get_build_directory(_name(builder), verbose=False))
+def build_directory(op: str) -> Path:
+    """Returns where an op is compiled, and makes that directory."""
+    # torch has no public function for this.
+    return Path(cpp_extension._get_build_directory(op, verbose=False))
 
 
-def _show_ninja() -> None:
+def show_ninja() -> None:
     """Puts the interpreter's own directory on the path, where pip installs the ninja that torch looks for."""
     own = str(Path(sys.executable).parent)
     if own not in os.environ.get("PATH", "").split(os.pathsep):
@@ -125,14 +106,7 @@ def remove_stale_lock(lock: Path) -> bool:
     torch keeps its lock file open while it builds (torch/utils/file_baton.py), so a lock that no process has open is
     left over.
     """
-    if not lock.exists() or any(_has_open(process, lock) for process in Path("/proc").glob("[0-9]*")):
+    if not lock.exists() or is_open(lock):
         return False
     lock.unlink(missing_ok=True)
     return True
-
-
-def _has_open(process: Path, file: Path) -> bool:
-    try:
-        return any(handle.readlink() == file for handle in (process / "fd").iterdir())
-    except OSError:
-        return False

@@ -42,12 +42,25 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def is_open(file: Path) -> bool:
+    """Tells whether a process of this machine has a file open, as far as this user may know."""
+    real = file.resolve()
+    return any(_has_open(process, real) for process in Path("/proc").glob("[0-9]*"))
+
+
 def git_state(directory: Path) -> dict[str, object] | None:
     """Returns the commit of a working tree and whether it has uncommitted changes, or None outside one."""
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:
         return None
     return {"commit": commit, "dirty": bool(_git(directory, "status", "--porcelain"))}
+
+
+def _has_open(process: Path, file: Path) -> bool:
+    try:
+        return any(handle.readlink() == file for handle in (process / "fd").iterdir())
+    except OSError:
+        return False
 
 
 def _home() -> Path | None:

@@ -74,19 +74,23 @@ def _where(order: Order, launch: DeepSpeedLaunch) -> tuple[str, ...]:
         return ("--include", launch.include)
     if launch.exclude:
         return ("--exclude", launch.exclude)
-    visible = _visible_devices() if order.has_gpus and launch.hostfile is None else []
+    visible = (
+        visible_devices(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        if order.has_gpus and launch.hostfile is None
+        else []
+    )
     if len(visible) >= order.topology.gpus_per_node:
         return ("--include", f"localhost:{','.join(visible[: order.topology.gpus_per_node])}")
     return ("--num_nodes", str(order.topology.num_nodes), "--num_gpus", str(order.topology.gpus_per_node))
 
 
-def _visible_devices() -> list[str]:
-    """Returns the numbers of the devices that CUDA_VISIBLE_DEVICES leaves on this machine; none when it is not set.
+def visible_devices(written: str) -> list[str]:
+    """Returns the numbers of the devices that a value of CUDA_VISIBLE_DEVICES leaves on this machine; none when empty.
 
     With `--num_gpus` the launcher drops the variable and takes the first devices of the machine (launcher/runner.py);
     with `--include` it takes numbers only. Raises LaunchError for devices named by UUID, which it can take in no way.
     """
-    named = [device.strip() for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    named = [device.strip() for device in written.split(",")]
     unread = [device for device in named if device and not (device.isascii() and device.isdigit())]
     if unread:
         message = f"`CUDA_VISIBLE_DEVICES` names `{unread[0]}`, and the `deepspeed` launcher takes numbers only"

@@ -9,6 +9,7 @@ from zerotrain.check.rules import (
     data,
     dialogues,
     distill,
+    doctor,
     images,
     launch,
     masking,
@@ -39,4 +40,5 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     watching.RULES,
     adapters.RULES,
     launch.RULES,
+    doctor.RULES,
 )

@@ -1,0 +1,1 @@
+"""What there is: each module asks one part of the machine, and judges nothing."""

@@ -1,0 +1,43 @@
+"""What compiling DeepSpeed's ops takes, and what builds have left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from zerotrain.doctor.machine import Builds, Lock
+from zerotrain.hardware.probe import compiler, is_open, surroundings
+
+
+def builds() -> Builds:
+    """Returns the tools, and the locks in the build directory."""
+    return Builds(compiler(), _ninja(), locks(build_root()))
+
+
+def build_root() -> Path:
+    """Returns the directory torch compiles in (torch/utils/cpp_extension.py)."""
+    chosen = os.environ.get("TORCH_EXTENSIONS_DIR")
+    return Path(chosen) if chosen else surroundings().cache.parent / "torch_extensions"
+
+
+def locks(root: Path) -> tuple[Lock, ...]:
+    """Returns the locks of all builds below a directory, of other versions of torch too."""
+    found = sorted([*root.glob("*/lock"), *root.glob("*/*/lock")])
+    return tuple(lock for path in found if (lock := _lock(path)) is not None)
+
+
+def _lock(path: Path) -> Lock | None:
+    """Returns what is known of a lock; None when it goes away meanwhile."""
+    try:
+        newest = max(entry.stat().st_mtime for entry in (path, path.parent, *path.parent.iterdir()))
+    except OSError:
+        return None
+    return Lock(str(path), is_open(path), max(0.0, time.time() - newest))
+
+
+def _ninja() -> str | None:
+    """Returns the path of ninja, which pip installs beside the interpreter."""
+    return shutil.which("ninja", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
