@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deepspeed.git_version_info import accelerator_name, installed_ops
 from torch.utils import cpp_extension
 
 from zerotrain.diagnostic import Diagnostic, error
@@ -64,7 +65,12 @@ def _name(builder: str) -> str:
 
 
 def _is_built(builder: str) -> bool:
-    return (_build_directory(builder) / f"{_name(builder)}.so").is_file()
+    return is_installed(_name(builder)) or (_build_directory(builder) / f"{_name(builder)}.so").is_file()
+
+
+def is_installed(op: str) -> bool:
+    """Tells whether DeepSpeed was installed with an op, by `DS_BUILD_*`; it then loads that and compiles nothing."""
+    return bool(installed_ops.get(op)) and accelerator_name == accelerator().device_name()
 
 
 def _build_directory(builder: str) -> Path:
