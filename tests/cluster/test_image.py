@@ -101,8 +101,8 @@ def image(buildah: list[str], base: str, pip: Pip) -> Image:
     build = [*buildah, "build", "--isolation", "chroot", "--pull-never", *given, *mounts, *secret, *file]
     done = subprocess.run([*build, "--tag", "localhost/cpu", str(ROOT)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    config = json.loads(said(*buildah, "inspect", "--type", "image", "--format", "{{json .OCIv1}}", "localhost/cpu"))
-    return Image(buildah, said(*buildah, "from", "--pull-never", "localhost/cpu"), config["config"])
+    config = json.loads(said(*buildah, "inspect", "--type", "image", "localhost/cpu"))
+    return Image(buildah, said(*buildah, "from", "--pull-never", "localhost/cpu"), config["OCIv1"]["config"])
 
 
 @pytest.fixture
@@ -143,7 +143,8 @@ def test_the_image_runs_as_someone_who_is_not_root(image: Image) -> None:
 def test_nothing_of_how_packages_were_found_stays_in_the_image(image: Image, pip: Pip) -> None:
     assert not [word for word in image.config["Env"] if word.startswith("PIP_")]
     assert in_image(image, "cat /etc/pip.conf /etc/xdg/pip/pip.conf ~/.config/pip/pip.conf 2>/dev/null || :") == ""
-    assert in_image(image, f"find {shlex.join(map(str, pip.mounts))} -type f -size +0 2>/dev/null || :") == ""
+    folders = shlex.join(str(place) for place in pip.mounts if place.is_dir())
+    assert in_image(image, f"find /mnt {folders} -type f -size +0 2>/dev/null || :") == ""
 
 
 def test_the_image_has_no_compiler_and_no_leftovers(image: Image) -> None:
@@ -156,7 +157,7 @@ def test_the_verbs_are_those_outside_with_the_same_exit_codes(run: Run, workspac
     good, bad, unknown, nothing = run("check", "tiny.yaml"), run("check", "bad.yaml"), run("trian", "tiny.yaml"), run()
 
     assert (good.returncode, bad.returncode, unknown.returncode, nothing.returncode) == (0, 1, 2, 0), good.stderr
-    assert "bad.yaml:11:1: error[ZT005]" in bad.stdout
+    assert "bad.yaml:12:1: error[ZT005]" in bad.stdout
     assert "invalid choice: 'trian'" in unknown.stderr
     assert "verbs:" in nothing.stdout
 
@@ -214,4 +215,4 @@ def processes(workspace: Path) -> dict[int, list[str]]:
 
 
 def tini(workspace: Path) -> int:
-    return next(number for number, words in processes(workspace).items() if words[0] == "tini")
+    return next(number for number, words in processes(workspace).items() if Path(words[0]).name == "tini")
