@@ -211,4 +211,4 @@ def test_pre_commit_runs_both_hooks_on_the_files_that_are_meant(
     assert done.returncode == 1, done.stdout + done.stderr
     assert re.search(r"specs/bad\.yaml:.*error\[ZT005\]", done.stdout), done.stdout + done.stderr
     assert "configs/ds_bad.json:1:" in done.stdout
-    assert not re.search(r"good\.\w+:\d", done.stdout), "a finding in a good file"
+    assert not re.search(r"good\.\w+:\d+:\d+: error", done.stdout), "an error in a good file"
