@@ -64,8 +64,15 @@ def pip(tmp_path_factory: pytest.TempPathFactory) -> Pip:
     secret = tmp_path_factory.mktemp("pip") / "pip.conf"
     lines = (f"{name} = {value}".replace("\\n", " ") for name, value in dict(found).items())
     secret.write_text("\n".join(["[global]", *lines, ""]))
-    places = {word.removeprefix("file://") for _, value in found for word in value.replace("\\n", " ").split()}
-    return Pip(secret, sorted(Path(place) for place in places if place.startswith("/") and Path(place).exists()))
+    words = {word for _, value in found for word in value.replace("\\n", " ").split()}
+    return Pip(secret, sorted({place for place in map(place_of, words) if place and place.exists()}))
+
+
+def place_of(word: str) -> Path | None:
+    """Returns what a build has to see for a word of pip's settings; an index on disk has its files beside it."""
+    if word.startswith("file://"):
+        return Path(word.removeprefix("file://")).parent
+    return Path(word) if word.startswith("/") else None
 
 
 @pytest.fixture(scope="module")
