@@ -7,26 +7,31 @@ PIP := $(BIN)/pip install --quiet --constraint constraints.txt
 
 SEED ?= 1
 CASES ?= 1000
+CLUSTER ?= cluster
 
-.PHONY: train test test-slow truth lint generate generate-check bench clean
+.PHONY: train test test-slow test-cluster truth lint generate generate-check bench clean
 
 train: $(VENV)/.train  ## install, then train the quickstart
 	$(BIN)/zerotrain train examples/quickstart.yaml --fresh
 
 test: $(VENV)/.dev  ## the whole suite, without the slow sweeps
-	$(BIN)/pytest -m "not slow" -n 2
+	$(BIN)/pytest -m "not slow and not cluster" -n 2
 
 test-slow: $(VENV)/.dev  ## the slow sweeps
-	$(BIN)/pytest -m slow -n 2
+	$(BIN)/pytest -m "slow and not cluster" -n 2
+
+test-cluster: $(VENV)/.dev  ## against the real parts, after `tests/cluster/setup.sh`, as root
+	$(BIN)/pytest -m "$(CLUSTER)" -rs tests/cluster
 
 truth: $(VENV)/.dev  ## does lint say what DeepSpeed does? `make truth SEED=7 CASES=250`
 	$(BIN)/python benchmarks/truth.py --seed $(SEED) --cases $(CASES)
 
-lint: $(VENV)/.dev  ## style, types, and who may import whom
+lint: $(VENV)/.dev  ## style, types, who may import whom, and the Dockerfiles
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(BIN)/hadolint docker/Dockerfile docker/Dockerfile.cpu
 
 generate: $(VENV)/.dev  ## ds_configs, rule pages and the schema, from their sources
 	$(BIN)/python tools/generate.py

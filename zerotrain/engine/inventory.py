@@ -19,7 +19,7 @@ from deepspeed.ops.op_builder.builder import (
 )
 
 from zerotrain.engine.device import accelerator
-from zerotrain.engine.ops import build_directory, show_ninja
+from zerotrain.engine.ops import build_directory, is_installed, show_ninja
 from zerotrain.errors import reason_of
 
 
@@ -44,7 +44,7 @@ def _op(builder: str) -> dict[str, Any]:
         directory = build_directory(made.name)
     except OSError as failure:
         return {"name": made.name, "directory": None, "built": False, "problem": reason_of(failure)}
-    built = (directory / f"{made.name}.so").is_file()
+    built = is_installed(made.name) or (directory / f"{made.name}.so").is_file()
     return {
         "name": made.name,
         "directory": str(directory),

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deepspeed.git_version_info import accelerator_name, installed_ops
 from torch.utils import cpp_extension
 
 from zerotrain.compile.ops import needed_ops
@@ -44,7 +45,12 @@ def _name(builder: str) -> str:
 
 def _is_built(builder: str) -> bool:
     name = _name(builder)
-    return (build_directory(name) / f"{name}.so").is_file()
+    return is_installed(name) or (build_directory(name) / f"{name}.so").is_file()
+
+
+def is_installed(op: str) -> bool:
+    """Tells whether DeepSpeed was installed with an op, by `DS_BUILD_*`; it then loads that and compiles nothing."""
+    return bool(installed_ops.get(op)) and accelerator_name == accelerator().device_name()
 
 
 def build_directory(op: str) -> Path:
