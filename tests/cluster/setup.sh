@@ -4,6 +4,7 @@ set -euo pipefail
 
 declare -A packages=(
     [image]="buildah debootstrap ca-certificates"
+    [slurm]="slurm-wlm munge"
 )
 
 wanted=()
