@@ -122,3 +122,100 @@ def _free_ports() -> list[int]:
     for listener in listeners:
         listener.close()
     return ports
+
+
+@dataclass(frozen=True)
+class Machines:
+    """Two machines: network namespaces with an address, an ssh server and a cable between them."""
+
+    directory: Path
+    addresses: tuple[str, str] = ("10.77.0.1", "10.77.0.2")
+    interface: str = "eth0"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables with which `ssh` finds the keys."""
+        return {**os.environ, "PATH": f"{self.directory}:{os.environ['PATH']}"}
+
+    def on(self, number: int, *words: str) -> list[str]:
+        """Returns the command that runs words on a machine."""
+        return ["ip", "netns", "exec", name_of(number), *words]
+
+
+def name_of(number: int) -> str:
+    """Returns the name of a network namespace of this process's own."""
+    return f"zt{os.getpid()}-{number}"
+
+
+@pytest.fixture(scope="session")
+def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
+    missing = [tool for tool in ("ip", "pdsh", "ssh", "ssh-keygen") if shutil.which(tool) is None]
+    missing += [] if Path("/usr/sbin/sshd").exists() else ["sshd"]
+    if missing:
+        pytest.skip(f"no {' and no '.join(missing)}: run `tests/cluster/setup.sh machines`")
+    if os.geteuid() != 0:
+        pytest.skip("only root can make network namespaces")
+    made = Machines(tmp_path_factory.mktemp("machines"))
+    servers: list[subprocess.Popen[bytes]] = []
+    try:
+        _connect(made)
+        servers += _serve_ssh(made)
+        yield made
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait()
+        for number in range(2):
+            subprocess.run(["ip", "netns", "delete", name_of(number)], check=False)
+
+
+def _connect(machines: Machines) -> None:
+    """Makes the namespaces and the cable; its ends have the same name, as network cards of equal machines do."""
+    for number in range(2):
+        _call("ip", "netns", "add", name_of(number))
+    first, second = ("name", machines.interface, "netns"), ("name", machines.interface, "netns")
+    _call("ip", "link", "add", *first, name_of(0), "type", "veth", "peer", *second, name_of(1))
+    for number, address in enumerate(machines.addresses):
+        inside = ("ip", "-n", name_of(number))
+        _call(*inside, "address", "add", f"{address}/24", "dev", machines.interface)
+        for link in ("lo", machines.interface):
+            _call(*inside, "link", "set", link, "up")
+
+
+def _serve_ssh(machines: Machines) -> list[subprocess.Popen[bytes]]:
+    directory = machines.directory
+    for name in ("host", "user"):
+        _call("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name))
+    server = directory / "sshd_config"
+    options = f"HostKey {directory}/host\nAuthorizedKeysFile {directory}/user.pub\nPasswordAuthentication no\n"
+    server.write_text(f"{options}StrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\n")
+    client = directory / "ssh_config"
+    client.write_text(
+        f"IdentityFile {directory}/user\nIdentitiesOnly yes\nStrictHostKeyChecking no\n"
+        "UserKnownHostsFile /dev/null\nLogLevel ERROR\n"
+    )
+    wrapper = directory / "ssh"
+    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {client} "$@"\n')
+    wrapper.chmod(0o755)
+    Path("/run/sshd").mkdir(exist_ok=True)
+    started = []
+    for number in range(2):
+        with (directory / f"sshd-{number}.log").open("wb") as log:
+            words = machines.on(number, "/usr/sbin/sshd", "-D", "-e", "-f", str(server))
+            started.append(subprocess.Popen(words, stdout=log, stderr=log))
+    _wait_for_ssh(machines)
+    return started
+
+
+def _wait_for_ssh(machines: Machines) -> None:
+    for address in machines.addresses:
+        deadline = time.monotonic() + 20
+        command = machines.on(0, "ssh", address, "true")
+        while subprocess.run(command, env=machines.environment, check=False).returncode:
+            logs = "\n".join(path.read_text() for path in machines.directory.glob("sshd-*.log"))
+            assert time.monotonic() < deadline, logs
+            time.sleep(0.2)
+
+
+def _call(*words: str) -> None:
+    subprocess.run(words, check=True)

@@ -5,6 +5,7 @@ set -euo pipefail
 declare -A packages=(
     [image]="buildah debootstrap ca-certificates"
     [slurm]="slurm-wlm munge"
+    [machines]="openssh-server openssh-client pdsh iproute2 procps"
 )
 
 wanted=()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zerotrain.hardware.probe import compiler, cpu_count, free_port, git_state, is_open, surroundings
+from zerotrain.hardware.probe import compiler, cpu_count, free_port, git_state, is_open, surroundings, way_to
 
 
 def git(directory: Path, *arguments: str) -> None:
@@ -125,3 +125,8 @@ def test_a_file_is_open_as_long_as_a_process_has_it(tmp_path: Path) -> None:
         assert is_open(file)
     assert not is_open(file)
     assert not is_open(tmp_path / "gone")
+
+
+def test_on_the_way_to_itself_a_machine_has_the_host_s_address() -> None:
+    assert way_to("localhost") == ("127.0.0.1", "127.0.0.1")
+    assert way_to("no-such-host.invalid") is None

@@ -52,10 +52,11 @@ TWO = "{gpu: H100-SXM, num_nodes: 2, gpus_per_node: 4}"
             ["--node-rank", "0", "--master-addr", "node-0", "--master-port", "29500"],
         ),
         (
-            "{type: torchrun, rendezvous: c10d, endpoint: 'node-0:1234', timeout: 5 minutes, max_restarts: 3}",
+            "{type: torchrun, rendezvous: c10d, endpoint: '127.0.0.1:1234', timeout: 5 minutes, max_restarts: 3}",
             [
-                *("--rdzv-backend", "c10d", "--rdzv-endpoint", "node-0:1234", "--rdzv-id", "tiny"),
-                *("--rdzv-conf", "join_timeout=300", "--max-restarts", "3"),
+                *("--local-addr", "127.0.0.1"),
+                *("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:1234", "--rdzv-id", "tiny"),
+                *("--rdzv-conf", "join_timeout=300,is_host=True", "--max-restarts", "3"),
             ],
         ),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -103,3 +104,17 @@ def test_other_ranks_say_nothing(capfd):
     keep_terminal(1).say("hello")
 
     assert capfd.readouterr().out == ""
+
+
+def test_training_goes_on_when_nobody_reads_any_more() -> None:
+    reader, writer = os.pipe()
+    stream = os.fdopen(writer, "w")
+    console = Console(stream)
+    console.say("read")
+    os.close(reader)
+
+    console.say("lost")
+    console.say("lost too")
+
+    with contextlib.suppress(BrokenPipeError):
+        stream.close()

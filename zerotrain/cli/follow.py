@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from zerotrain.launch.attempt import prepare_job, start_attempt, start_together
 from zerotrain.launch.environment import environment_table, passed_on
 from zerotrain.launch.submit import Submission
+from zerotrain.launch.table import is_numbered_here
 from zerotrain.launch.watch import Interrupted
 from zerotrain.runs.attempts import STOPPED, Attempt
 from zerotrain.runs.layout import RunDirectory
@@ -31,15 +32,16 @@ def follow_together(run: RunDirectory, spec: RunSpec, source: Sequence[str]) -> 
 
 def show_job(run: RunDirectory, spec: RunSpec, *source: str) -> None:
     """Prints what would be started, and the environment of the ranks."""
-    job = prepare_job(run, spec, attempt=1, port=29500, source=source)
+    attempt = 1 if is_numbered_here(spec.launch) else None
+    job = prepare_job(run, spec, attempt, port=29500, source=source)
     print(f"would write `{run.root}` and start:")
     for command in job.commands:
         print(f"  {shlex.join(command.arguments)}")
     for path, text in job.files.items():
         print(f"\nwith `{path}`:\n{text}")
-    print("\nenvironment of the ranks:")
     rows = environment_table(job, spec.launch.environment)
-    width = max(len(f"{row.name}={row.value}") for row in rows)
+    width = max((len(f"{row.name}={row.value}") for row in rows), default=0)
+    print("\nenvironment of the ranks:" if rows else "")
     for row in rows:
         print(f"  {f'{row.name}={row.value}':{width}}  {row.source}")
     if spec.hardware.num_nodes > 1:

@@ -35,6 +35,19 @@ def compiler() -> str | None:
     return shutil.which(chosen[0]) if chosen else shutil.which("g++") or shutil.which("c++")
 
 
+def way_to(host: str) -> tuple[str, str] | None:
+    """Returns this machine's address on the way to a host and the host's own; nothing is sent.
+
+    They are the same when the host is this machine; None when nobody knows the host, or no way to it.
+    """
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+            way.connect((host, 9))
+            return way.getsockname()[0], way.getpeername()[0]
+    except OSError:
+        return None
+
+
 def free_port() -> int:
     """Returns a port of this machine that nothing listens on."""
     with socket.socket() as listener:

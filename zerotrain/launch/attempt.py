@@ -12,11 +12,9 @@ from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import LaunchError
 from zerotrain.hardware.probe import free_port
 from zerotrain.hardware.software import installed_version, missing_packages
-from zerotrain.launch import slurm
 from zerotrain.launch.job import Job, Order
 from zerotrain.launch.submit import Submission, submit_job
-from zerotrain.launch.table import LAUNCHERS
-from zerotrain.launch.torchrun import is_on_several_machines, may_start_again
+from zerotrain.launch.table import LAUNCHERS, is_numbered_here
 from zerotrain.launch.watch import Interrupted, remove_shared_memory, run_job
 from zerotrain.runs.attempts import (
     Attempt,
@@ -62,10 +60,14 @@ def start_attempt(run: RunDirectory, launch: LaunchSpec | None = None) -> Attemp
     refuse_missing_packages()
     spec = RunSpec.model_validate(read_record(run).resolved)
     spec = spec if launch is None else spec.model_copy(update={"launch": launch})
-    if is_on_several_machines(spec.launch) or may_start_again(spec.launch):
-        return start_together(run, spec)
-    if spec.launch.type == "slurm" and slurm.is_outside():
-        return submit_job(run, spec.launch.type, prepare_job(run, spec, None, free_port()))
+    if is_numbered_here(spec.launch):
+        return _start_alone(run, spec)
+    refuse_finished(run)
+    job = prepare_job(run, spec, None, free_port())
+    return submit_job(run, spec.launch.type, job) if job.is_submitted else start_together(run, spec)
+
+
+def _start_alone(run: RunDirectory, spec: RunSpec) -> Attempt:
     with hold(run):
         refuse_finished(run)
         attempt, port = next_attempt(run), free_port()

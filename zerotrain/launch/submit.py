@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from zerotrain.diagnostic import error
 from zerotrain.errors import LaunchError
 from zerotrain.launch.job import Job
-from zerotrain.runs.files import write_json, write_text
+from zerotrain.launch.watch import write_files
+from zerotrain.runs.files import write_json
 from zerotrain.runs.layout import RunDirectory
 
 
@@ -31,8 +32,7 @@ def submit_job(run: RunDirectory, launcher: str, job: Job) -> Submission:
 
     Raises LaunchError when the scheduler's command is missing, or it refuses the job.
     """
-    for path, text in job.files.items():
-        write_text(path, text)
+    write_files(job)
     (command,) = job.commands
     try:
         done = subprocess.run(

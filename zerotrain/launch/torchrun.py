@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from zerotrain.hardware.probe import way_to
 from zerotrain.launch.environment import shared_environment
 from zerotrain.launch.job import Command, Job, Order
 from zerotrain.spec.launch import LaunchSpec, TorchrunLaunch
@@ -47,9 +48,13 @@ def _static(order: Order, launch: TorchrunLaunch) -> tuple[str, ...]:
 
 def _c10d(order: Order, launch: TorchrunLaunch) -> tuple[str, ...]:
     address, port = _endpoint(launch, order.port)
+    # torchrun asks for this machine by its name, which many networks do not know, or know as another.
+    way = way_to(address)
+    own, settings = (("--local-addr", way[0]), f",is_host={way[0] == way[1]}") if way else ((), "")
     return (
+        *own,
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", f"{address}:{port}", "--rdzv-id", order.run.name),
-        *("--rdzv-conf", f"join_timeout={launch.timeout.seconds}"),
+        *("--rdzv-conf", f"join_timeout={launch.timeout.seconds}{settings}"),
     )
 
 

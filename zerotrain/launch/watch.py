@@ -14,6 +14,7 @@ from types import FrameType
 from typing import IO
 
 from zerotrain.launch.job import Command, Job
+from zerotrain.runs.files import write_text
 
 _SECONDS_TO_END = 10.0
 """For processes that have nothing left to save: another one has failed."""
@@ -38,6 +39,7 @@ def run_job(job: Job) -> int:
     Interrupted when this process is asked to end, after all of the job's processes are gone.
     """
     processes: list[subprocess.Popen[bytes]] = []
+    write_files(job)
     with job.log.open("ab") as log, _interruptions() as interruptions:
         seconds = _SECONDS_TO_END
         try:
@@ -50,6 +52,13 @@ def run_job(job: Job) -> int:
         finally:
             interruptions.note_end()
             _end(processes, seconds, interruptions)
+
+
+def write_files(job: Job) -> None:
+    """Writes what a job reads, and makes the directory of its log."""
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    for path, text in job.files.items():
+        write_text(path, text)
 
 
 def _start(command: Command, log: IO[bytes]) -> subprocess.Popen[bytes]:

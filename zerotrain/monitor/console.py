@@ -33,9 +33,14 @@ class Console:
             self._unfinished = True
 
     def _write(self, text: str) -> None:
-        if self._stream is not None:
+        """Writes as long as somebody reads: a terminal or an ssh connection may be gone, and training goes on."""
+        if self._stream is None:
+            return
+        try:
             self._stream.write(text)
             self._stream.flush()
+        except OSError:
+            self._stream = None
 
 
 SILENT = Console(None)

@@ -1,0 +1,134 @@
+"""Runs on two machines, one rank each, over a network and ssh: started, killed, stopped and continued."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from zerotrain.runs.attempts import attempts
+from zerotrain.runs.history import curve
+from zerotrain.runs.layout import RunDirectory
+
+pytestmark = pytest.mark.cluster
+
+SPEC: dict[str, Any] = {
+    "name": "tiny",
+    "model": {
+        "architecture": "llama",
+        "config": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
+    },
+    "data": {
+        "train": [{"type": "python_stdlib", "max_documents": 12}],
+        "tokenizer": {"type": "bytes"},
+        "seq_len": 64,
+        "cache": "cache",
+    },
+    "batch": {"global_batch_size": 4, "micro_batch_size": 2},
+    "horizon": "60 steps",
+    "optimizer": {"type": "adamw", "lr": 1.0e-2},
+    "schedule": {"type": "constant"},
+    "zero": {"stage": 2},
+    "checkpoint": {"save_every": "5 steps"},
+    "hardware": {"num_nodes": 2, "gpus_per_node": 1},
+}
+ONE_MACHINE = ("--on", "local", "hardware.num_nodes=1", "hardware.gpus_per_node=2", "name=whole")
+
+
+class Site:
+    """A directory that both machines see."""
+
+    def __init__(self, machines: Any, directory: Path) -> None:
+        self.machines, self.directory = machines, directory
+        self.run = RunDirectory(directory / "runs" / "tiny")
+        (directory / "hosts").write_text("".join(f"{address} slots=1\n" for address in machines.addresses))
+
+    def write(self, launch: dict[str, Any]) -> None:
+        launch = {**launch, "environment": {"GLOO_SOCKET_IFNAME": self.machines.interface}}
+        (self.directory / "spec.yaml").write_text(yaml.safe_dump({**SPEC, "launch": launch}))
+
+    def start(self, number: int, *words: str) -> subprocess.Popen[str]:
+        """Starts a verb on a machine."""
+        return subprocess.Popen(
+            self.machines.on(number, sys.executable, "-m", "zerotrain", *words),
+            cwd=self.directory,
+            env=self.machines.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def expected(self) -> list[float]:
+        """Returns the losses of the same run on two ranks of one machine."""
+        command = [sys.executable, "-m", "zerotrain", "train", "spec.yaml", *ONE_MACHINE]
+        subprocess.run(command, cwd=self.directory, check=True, capture_output=True, timeout=300)
+        return losses(RunDirectory(self.directory / "runs" / "whole"))
+
+    def worker(self, number: int) -> int:
+        """Returns the process that trains on a machine."""
+        pids = subprocess.check_output(["ip", "netns", "pids", self.machines.on(number)[3]], text=True).split()
+        words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in pids}
+        return next(int(pid) for pid, line in words.items() if line[1:4] == [b"-u", b"-m", b"zerotrain.worker"])
+
+
+def losses(run: RunDirectory) -> list[float]:
+    return [row["loss"] for _, row in sorted(curve(run).items())]
+
+
+def outcomes(run: RunDirectory) -> list[str]:
+    return [attempt.outcome for attempt in attempts(run)]
+
+
+def wait_for(site: Site, condition: Callable[[], Any], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "\n".join(path.read_text() for path in site.run.logs.rglob("*.log"))
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def site(machines: Any, tmp_path: Path) -> Site:
+    return Site(machines, tmp_path)
+
+
+def test_deepspeed_trains_on_two_machines_through_a_kill_and_a_stop(site: Site) -> None:
+    site.write({"type": "deepspeed", "hostfile": "hosts"})
+
+    first = site.start(0, "train", "spec.yaml")
+    wait_for(site, (site.run.checkpoints / "step-10").exists)
+    os.kill(site.worker(1), signal.SIGKILL)
+    killed = first.communicate(timeout=120)
+    second = site.start(0, "resume", "runs/tiny")
+    wait_for(site, lambda: any(row["attempt"] == 2 and row["step"] > 22 for row in curve(site.run).values()))
+    second.send_signal(signal.SIGINT)
+    stopped = second.communicate(timeout=120)
+    third = site.start(0, "resume", "runs/tiny")
+    finished = third.communicate(timeout=180)
+
+    assert first.returncode == 1, killed
+    assert "error[ZT806] killed-worker" in killed[1]
+    assert second.returncode == 130, stopped
+    assert third.returncode == 0, finished
+    assert outcomes(site.run) == ["failed", "stopped", "finished"]
+    assert losses(site.run) == site.expected()
+
+
+@pytest.mark.parametrize("rendezvous", ["static", "c10d"])
+def test_torchrun_trains_on_two_machines(site: Site, rendezvous: str) -> None:
+    endpoint = f"{site.machines.addresses[0]}:29511"
+    site.write({"type": "torchrun", "rendezvous": rendezvous, "endpoint": endpoint})
+
+    both = [site.start(number, "train", "spec.yaml", f"launch.node_rank={number}") for number in range(2)]
+    said = [process.communicate(timeout=240) for process in both]
+
+    assert [process.returncode for process in both] == [0, 0], said
+    assert outcomes(site.run) == ["finished"]
+    assert losses(site.run) == site.expected()
