@@ -75,7 +75,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     recorder = RecordingDict(ds_config)
     parameters: Any = for_optimizer(model, groups)
     engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=recorder)
-    _limit_all_groups(spec.launch.timeout)
+    limit_all_groups(spec.launch.timeout)
     restore_groups(engine)
     refuse_differences(engine, recorder, groups)
     undo_dummy_step(engine)
@@ -84,7 +84,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))
 
 
-def _limit_all_groups(timeout: TimeSpan) -> None:
+def limit_all_groups(timeout: TimeSpan) -> None:
     """Gives every process group the time limit that the first one got.
 
     DeepSpeed makes groups of its own without one (`new_group` in comm/torch.py), and torch's default for them is
