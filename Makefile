@@ -15,10 +15,10 @@ train: $(VENV)/.train  ## install, then train the quickstart
 	$(BIN)/zerotrain train examples/quickstart.yaml --fresh
 
 test: $(VENV)/.dev  ## the whole suite, without the slow sweeps
-	$(BIN)/pytest -m "not slow and not cluster" -n 2
+	$(BIN)/pytest -m "not slow and not cluster" -n 2 --dist worksteal
 
 test-slow: $(VENV)/.dev  ## the slow sweeps
-	$(BIN)/pytest -m "slow and not cluster" -n 2
+	$(BIN)/pytest -m "slow and not cluster" -n 2 --dist worksteal
 
 test-cluster: $(VENV)/.dev  ## against the real parts, after `tests/cluster/setup.sh`, as root
 	$(BIN)/pytest -m "$(CLUSTER)" -rs tests/cluster

@@ -33,11 +33,11 @@ SPEC: dict[str, Any] = {
         "cache": "cache",
     },
     "batch": {"global_batch_size": 4, "micro_batch_size": 2},
-    "horizon": "60 steps",
+    "horizon": "300 steps",
     "optimizer": {"type": "adamw", "lr": 1.0e-2},
     "schedule": {"type": "constant"},
     "zero": {"stage": 2},
-    "checkpoint": {"save_every": "5 steps"},
+    "checkpoint": {"save_every": "10 steps"},
     "hardware": {"num_nodes": 2, "gpus_per_node": 1},
 }
 ONE_MACHINE = ("--on", "local", "hardware.num_nodes=1", "hardware.gpus_per_node=2", "name=whole")
@@ -75,8 +75,15 @@ class Site:
     def worker(self, number: int) -> int:
         """Returns the process that trains on a machine."""
         pids = subprocess.check_output(["ip", "netns", "pids", self.machines.on(number)[3]], text=True).split()
-        words = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in pids}
-        return next(int(pid) for pid, line in words.items() if line[1:4] == [b"-u", b"-m", b"zerotrain.worker"])
+        return next(int(pid) for pid in pids if words_of(pid)[1:4] == [b"-u", b"-m", b"zerotrain.worker"])
+
+
+def words_of(pid: str) -> list[bytes]:
+    """Returns the command line of a process; nothing of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def losses(run: RunDirectory) -> list[float]:
@@ -107,7 +114,7 @@ def test_deepspeed_trains_on_two_machines_through_a_kill_and_a_stop(site: Site) 
     os.kill(site.worker(1), signal.SIGKILL)
     killed = first.communicate(timeout=120)
     second = site.start(0, "resume", "runs/tiny")
-    wait_for(site, lambda: any(row["attempt"] == 2 and row["step"] > 22 for row in curve(site.run).values()))
+    wait_for(site, lambda: any(row["attempt"] == 2 and row["step"] > 30 for row in curve(site.run).values()))
     second.send_signal(signal.SIGINT)
     stopped = second.communicate(timeout=120)
     third = site.start(0, "resume", "runs/tiny")

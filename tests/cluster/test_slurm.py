@@ -31,7 +31,7 @@ SPEC: dict[str, Any] = {
         "cache": "cache",
     },
     "batch": {"global_batch_size": 4, "micro_batch_size": 2},
-    "horizon": "300 steps",
+    "horizon": "1000 steps",
     "optimizer": {"type": "adamw", "lr": 1.0e-2},
     "schedule": {"type": "constant"},
     "hardware": {"gpus_per_node": 2},
@@ -106,7 +106,7 @@ def test_a_job_that_is_told_to_save_and_one_that_is_driven_away_go_on_as_if_noth
     assert outcomes(run) == ["stopped", "stopped", "finished"]
     assert [attempt.reason for attempt in attempts(run)][:2] == ["received SIGUSR1", "received SIGTERM"]
     assert losses(run) == losses(login.run("whole"))
-    assert status.startswith("tiny: finished, 300/300 steps")
+    assert status.startswith("tiny: finished, 1000/1000 steps")
     assert f"slurm job {job}, submitted" in status
 
 
