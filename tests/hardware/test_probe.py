@@ -10,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from zerotrain.hardware.probe import compiler, cpu_count, free_port, git_state, is_open, surroundings, way_to
+from zerotrain.hardware.probe import (
+    compiler,
+    cpu_count,
+    descendants,
+    free_port,
+    git_state,
+    is_open,
+    surroundings,
+    way_to,
+)
 
 
 def git(directory: Path, *arguments: str) -> None:
@@ -130,3 +139,14 @@ def test_a_file_is_open_as_long_as_a_process_has_it(tmp_path: Path) -> None:
 def test_on_the_way_to_itself_a_machine_has_the_host_s_address() -> None:
     assert way_to("localhost") == ("127.0.0.1", "127.0.0.1")
     assert way_to("no-such-host.invalid") is None
+
+
+def test_descendants_are_children_and_their_children() -> None:
+    shell = subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE, text=True)
+    assert shell.stdout is not None
+    child = int(shell.stdout.readline())
+
+    assert descendants(os.getpid()) >= {shell.pid, child}
+    assert descendants(shell.pid) == {child}
+    os.kill(child, 9)
+    shell.communicate()

@@ -173,6 +173,19 @@ def test_a_command_that_does_not_want_to_end_is_killed(start: Start) -> None:
     assert not lives(child)
 
 
+def test_what_leads_a_group_of_its_own_ends_with_whoever_has_started_it(start: Start) -> None:
+    leave = PARENT.replace("time.sleep(60)'])", "time.sleep(60)'], start_new_session=True)")
+    deaf = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    watcher = start(python(deaf + leave + "import time; time.sleep(60)"))
+    grandchild = watcher.wait_for_child()
+    for _ in range(2):
+        watcher.process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    watcher.process.wait(timeout=15)
+
+    assert dies(grandchild)
+
+
 def test_a_second_ctrl_c_leaves_nobody_behind(start: Start) -> None:
     watcher = start(python(STUBBORN))
     child = watcher.wait_for_child()

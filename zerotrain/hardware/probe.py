@@ -35,6 +35,21 @@ def compiler() -> str | None:
     return shutil.which(chosen[0]) if chosen else shutil.which("g++") or shutil.which("c++")
 
 
+def descendants(pid: int) -> set[int]:
+    """Returns the processes that a process has started, and those they have."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(entry.parent.name)] = int(entry.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+    found, young = set[int](), {pid}
+    while young:
+        young = {child for child, parent in parents.items() if parent in young}
+        found |= young
+    return found
+
+
 def way_to(host: str) -> tuple[str, str] | None:
     """Returns this machine's address on the way to a host and the host's own; nothing is sent.
 

@@ -8,11 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from zerotrain.hardware.probe import descendants
 from zerotrain.launch.job import Command, Job
 from zerotrain.runs.files import write_text
 
@@ -87,7 +88,11 @@ def _first_failure(processes: list[subprocess.Popen[bytes]]) -> int:
 
 
 def _end(processes: list[subprocess.Popen[bytes]], seconds: float, interruptions: _Interruptions) -> None:
-    """Ends every process and what it has started: each leads a group of its own."""
+    """Ends every process and what it has started.
+
+    Each leads a group of its own; torchrun's ranks lead groups of theirs, and are ended by it, if it is let to.
+    """
+    family = {pid for process in processes for pid in descendants(process.pid)}
     _signal(processes, signal.SIGTERM)
     deadline = time.monotonic() + seconds
     while any(_group_lives(process.pid) for process in processes) and time.monotonic() < deadline:
@@ -99,6 +104,9 @@ def _end(processes: list[subprocess.Popen[bytes]], seconds: float, interruptions
     _signal(processes, signal.SIGKILL)
     for process in processes:
         process.wait()
+    for pid in family:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _signal(processes: list[subprocess.Popen[bytes]], number: int) -> None:
