@@ -16,6 +16,7 @@ from zerotrain.errors import RunError
 from zerotrain.runs.catalogue import catalogue
 from zerotrain.runs.files import write_json
 from zerotrain.runs.layout import RunDirectory
+from zerotrain.runs.record import read_record
 
 Outcome = Literal["running", "finished", "failed", "stopped"]
 
@@ -60,9 +61,10 @@ def refuse_finished(run: RunDirectory) -> None:
     last = _last_of_all(run)
     if last is None:
         return
-    message = f"the run stopped early, after {last.last_step} steps: {last.reason}"
+    steps = read_record(run).steps
+    message = f"the run stopped early, after {last.last_step} of {steps} steps: {last.reason}"
     if last.reason is None:
-        message = f"the run has made all its {last.last_step} steps"
+        message = f"the run has made all its {steps} steps"
     raise RunError(error("ZT709", "finished-run", message, help="start a new run from its export"))
 
 
