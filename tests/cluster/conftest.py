@@ -2,16 +2,70 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from zerotrain.runs.attempts import attempts
+from zerotrain.runs.history import curve
+from zerotrain.runs.layout import RunDirectory
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "model": {
+        "architecture": "llama",
+        "config": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
+    },
+    "data": {
+        "train": [{"type": "python_stdlib", "max_documents": 12}],
+        "tokenizer": {"type": "bytes"},
+        "seq_len": 64,
+        "cache": "cache",
+    },
+    "batch": {"global_batch_size": 4, "micro_batch_size": 2},
+    "optimizer": {"type": "adamw", "lr": 1.0e-2},
+    "schedule": {"type": "constant"},
+}
+
+
+class Watched(RunDirectory):
+    """A run directory that a test looks into while others write it."""
+
+    def losses(self) -> list[float]:
+        return [row["loss"] for _, row in sorted(curve(self).items())]
+
+    def outcomes(self) -> list[str]:
+        return [attempt.outcome for attempt in attempts(self)]
+
+    def said(self) -> str:
+        return "\n".join(path.read_text() for path in sorted(self.logs.rglob("*.log")))
+
+    def wait_for(self, condition: Callable[[], Any], seconds: float = 240) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.said()
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def watched() -> type[Watched]:
+    return Watched
+
+
+@pytest.fixture
+def tiny() -> dict[str, Any]:
+    """A spec that trains in seconds; its horizon and hardware are left to the test."""
+    return copy.deepcopy(TINY)
+
 
 CONFIG = """
 ClusterName=one

@@ -6,36 +6,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from zerotrain.runs.attempts import attempts
 from zerotrain.runs.history import curve
-from zerotrain.runs.layout import RunDirectory
 
 pytestmark = pytest.mark.cluster
 
-SPEC: dict[str, Any] = {
-    "name": "tiny",
-    "model": {
-        "architecture": "llama",
-        "config": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
-    },
-    "data": {
-        "train": [{"type": "python_stdlib", "max_documents": 12}],
-        "tokenizer": {"type": "bytes"},
-        "seq_len": 64,
-        "cache": "cache",
-    },
-    "batch": {"global_batch_size": 4, "micro_batch_size": 2},
+CHANGES: dict[str, Any] = {
     "horizon": "300 steps",
-    "optimizer": {"type": "adamw", "lr": 1.0e-2},
-    "schedule": {"type": "constant"},
     "zero": {"stage": 2},
     "checkpoint": {"save_every": "10 steps"},
     "hardware": {"num_nodes": 2, "gpus_per_node": 1},
@@ -46,14 +28,14 @@ ONE_MACHINE = ("--on", "local", "hardware.num_nodes=1", "hardware.gpus_per_node=
 class Site:
     """A directory that both machines see."""
 
-    def __init__(self, machines: Any, directory: Path) -> None:
-        self.machines, self.directory = machines, directory
-        self.run = RunDirectory(directory / "runs" / "tiny")
+    def __init__(self, machines: Any, directory: Path, spec: dict[str, Any], watched: Any) -> None:
+        self.machines, self.directory, self.spec = machines, directory, {**spec, **CHANGES}
+        self.run, self.whole = (watched(directory / "runs" / name) for name in ("tiny", "whole"))
         (directory / "hosts").write_text("".join(f"{address} slots=1\n" for address in machines.addresses))
 
     def write(self, launch: dict[str, Any]) -> None:
         launch = {**launch, "environment": {"GLOO_SOCKET_IFNAME": self.machines.interface}}
-        (self.directory / "spec.yaml").write_text(yaml.safe_dump({**SPEC, "launch": launch}))
+        (self.directory / "spec.yaml").write_text(yaml.safe_dump({**self.spec, "launch": launch}))
 
     def start(self, number: int, *words: str) -> subprocess.Popen[str]:
         """Starts a verb on a machine."""
@@ -70,7 +52,7 @@ class Site:
         """Returns the losses of the same run on two ranks of one machine."""
         command = [sys.executable, "-m", "zerotrain", "train", "spec.yaml", *ONE_MACHINE]
         subprocess.run(command, cwd=self.directory, check=True, capture_output=True, timeout=300)
-        return losses(RunDirectory(self.directory / "runs" / "whole"))
+        return self.whole.losses()
 
     def worker(self, number: int) -> int:
         """Returns the process that trains on a machine."""
@@ -86,35 +68,20 @@ def words_of(pid: str) -> list[bytes]:
         return []
 
 
-def losses(run: RunDirectory) -> list[float]:
-    return [row["loss"] for _, row in sorted(curve(run).items())]
-
-
-def outcomes(run: RunDirectory) -> list[str]:
-    return [attempt.outcome for attempt in attempts(run)]
-
-
-def wait_for(site: Site, condition: Callable[[], Any], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "\n".join(path.read_text() for path in site.run.logs.rglob("*.log"))
-        time.sleep(0.1)
-
-
 @pytest.fixture
-def site(machines: Any, tmp_path: Path) -> Site:
-    return Site(machines, tmp_path)
+def site(machines: Any, tmp_path: Path, tiny: dict[str, Any], watched: Any) -> Site:
+    return Site(machines, tmp_path, tiny, watched)
 
 
 def test_deepspeed_trains_on_two_machines_through_a_kill_and_a_stop(site: Site) -> None:
     site.write({"type": "deepspeed", "hostfile": "hosts"})
 
     first = site.start(0, "train", "spec.yaml")
-    wait_for(site, (site.run.checkpoints / "step-10").exists)
+    site.run.wait_for((site.run.checkpoints / "step-10").exists)
     os.kill(site.worker(1), signal.SIGKILL)
     killed = first.communicate(timeout=120)
     second = site.start(0, "resume", "runs/tiny")
-    wait_for(site, lambda: any(row["attempt"] == 2 and row["step"] > 30 for row in curve(site.run).values()))
+    site.run.wait_for(lambda: any(row["attempt"] == 2 and row["step"] > 30 for row in curve(site.run).values()))
     second.send_signal(signal.SIGINT)
     stopped = second.communicate(timeout=120)
     third = site.start(0, "resume", "runs/tiny")
@@ -124,8 +91,8 @@ def test_deepspeed_trains_on_two_machines_through_a_kill_and_a_stop(site: Site) 
     assert "error[ZT806] killed-worker" in killed[1]
     assert second.returncode == 130, stopped
     assert third.returncode == 0, finished
-    assert outcomes(site.run) == ["failed", "stopped", "finished"]
-    assert losses(site.run) == site.expected()
+    assert site.run.outcomes() == ["failed", "stopped", "finished"]
+    assert site.run.losses() == site.expected()
 
 
 @pytest.mark.parametrize("rendezvous", ["static", "c10d"])
@@ -137,5 +104,5 @@ def test_torchrun_trains_on_two_machines(site: Site, rendezvous: str) -> None:
     said = [process.communicate(timeout=240) for process in both]
 
     assert [process.returncode for process in both] == [0, 0], said
-    assert outcomes(site.run) == ["finished"]
-    assert losses(site.run) == site.expected()
+    assert site.run.outcomes() == ["finished"]
+    assert site.run.losses() == site.expected()

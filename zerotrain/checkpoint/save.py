@@ -18,7 +18,7 @@ from deepspeed import DeepSpeedEngine
 
 from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.guard import guarded
-from zerotrain.diagnostic import Diagnostic, Severity
+from zerotrain.diagnostic import Diagnostic, warning
 from zerotrain.errors import reason_of
 from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Checkpoint, Manifest, catalogue, tag_of
 from zerotrain.runs.files import sync, write_json, write_text
@@ -146,7 +146,7 @@ class Saver:
         free = format_bytes(shutil.disk_usage(self.run.root).free)
         message = f"`{partial.name.removesuffix(PARTIAL)}` could not be written, {kept}: {failure} ({free} free)"
         help = "free some space; training goes on, and saves again at the next interval"
-        return Diagnostic("ZT707", "unsaved-checkpoint", Severity.WARNING, message, help=help)
+        return warning("ZT707", "unsaved-checkpoint", message, help=help)
 
 
 def _files(directory: Path) -> list[Path]:

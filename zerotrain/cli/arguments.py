@@ -6,8 +6,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from zerotrain.launch.table import LAUNCHERS
-
 
 def add_spec(parser: argparse.ArgumentParser) -> None:
     """Adds a spec, overrides and `--world-size`."""
@@ -19,16 +17,6 @@ def add_spec(parser: argparse.ArgumentParser) -> None:
 def add_world_size(parser: argparse.ArgumentParser) -> None:
     """Adds `--world-size`."""
     parser.add_argument("--world-size", type=_positive, metavar="N", help="ranks, instead of those in `hardware`")
-
-
-def add_launcher(parser: argparse.ArgumentParser) -> None:
-    """Adds `--on`."""
-    parser.add_argument("--on", choices=tuple(LAUNCHERS), help="launcher, instead of `launch.type`")
-
-
-def launcher_override(launcher: str | None) -> list[str]:
-    """Returns what `--on` lays over a spec, before the overrides that fill in its keys."""
-    return [f"launch={{type: {launcher}}}"] if launcher else []
 
 
 def _positive(text: str) -> int:

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from zerotrain.launch.attempt import refuse_missing_packages
+from zerotrain.launch.packages import refuse_missing_packages
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
 import shlex
 from collections.abc import Callable, Sequence
 
 from zerotrain.launch.attempt import prepare_job, start_attempt, start_together
 from zerotrain.launch.environment import environment_table, passed_on
 from zerotrain.launch.submit import Submission
-from zerotrain.launch.table import is_numbered_here
+from zerotrain.launch.table import LAUNCHERS, is_numbered_here
 from zerotrain.launch.watch import Interrupted
 from zerotrain.runs.attempts import STOPPED, Attempt
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.launch import LaunchSpec
 from zerotrain.spec.run import RunSpec
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """Adds `--on`."""
+    parser.add_argument("--on", choices=tuple(LAUNCHERS), help="launcher, instead of `launch.type`")
+
+
+def launcher_override(launcher: str | None) -> list[str]:
+    """Returns what `--on` lays over a spec, before the overrides that fill in its keys."""
+    return [f"launch={{type: {launcher}}}"] if launcher else []
 
 
 def follow(run: RunDirectory, launch: LaunchSpec | None = None) -> int:

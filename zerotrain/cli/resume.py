@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from zerotrain.cli.arguments import add_launcher, launcher_override
-from zerotrain.cli.follow import follow
+from zerotrain.cli.follow import add_launcher, follow, launcher_override
 from zerotrain.diagnostic import error
 from zerotrain.errors import RunError
 from zerotrain.runs.attempts import is_finished

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from zerotrain.check.render import render_full
 from zerotrain.check.runner import check_reading, placed
-from zerotrain.cli.arguments import add_launcher, add_spec, launcher_override
+from zerotrain.cli.arguments import add_spec
 from zerotrain.cli.check import exit_code
-from zerotrain.cli.follow import follow, follow_together, show_job
+from zerotrain.cli.follow import add_launcher, follow, follow_together, launcher_override, show_job
 from zerotrain.errors import DataError, LaunchError, RunError, SpecError
 from zerotrain.hardware.probe import surroundings
-from zerotrain.launch.attempt import refuse_missing_packages, refuse_other_deepspeed
+from zerotrain.launch.packages import refuse_missing_packages, refuse_other_deepspeed
 from zerotrain.launch.torchrun import is_on_several_machines
 from zerotrain.runs.create import RUNS, create_run, refuse_another, refuse_existing, set_aside
 from zerotrain.runs.layout import RunDirectory

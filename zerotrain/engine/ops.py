@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -19,7 +18,7 @@ from zerotrain.compile.ops import needed_ops
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.engine.device import accelerator, on_cpu
 from zerotrain.errors import LaunchError
-from zerotrain.hardware.probe import compiler, is_open
+from zerotrain.hardware.probe import compiler, is_open, ninja
 
 _BUILD = "import sys; from deepspeed.accelerator import get_accelerator as a; a().create_op_builder(sys.argv[1]).load()"
 
@@ -93,7 +92,7 @@ def _build(builders: list[str], say: Callable[[str], None]) -> None:
 
 
 def _require_compiler() -> None:
-    missing = [tool for tool, path in (("g++", compiler()), ("ninja", shutil.which("ninja"))) if path is None]
+    missing = [tool for tool, path in (("g++", compiler()), ("ninja", ninja())) if path is None]
     if missing:
         message = f"DeepSpeed compiles ops at first use, and there is no `{'` and no `'.join(missing)}`"
         help = "install them: `apt-get install g++` and `pip install ninja`, or set CXX to your compiler"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import MutableMapping
 from dataclasses import dataclass
+
+from zerotrain.hardware.probe import free_port
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,5 @@ def read_ranks(environment: MutableMapping[str, str] = os.environ) -> Ranks:
     environment.setdefault("LOCAL_SIZE", str(local_world_size))
     environment.setdefault("MASTER_ADDR", "127.0.0.1")
     if "MASTER_PORT" not in environment:
-        environment["MASTER_PORT"] = str(_free_port())
+        environment["MASTER_PORT"] = str(free_port())
     return Ranks(rank, local_rank, world_size, local_world_size)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

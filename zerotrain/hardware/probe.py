@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -33,6 +34,11 @@ def compiler() -> str | None:
     """Returns the path of a C++ compiler, or of what `CXX` runs it with, such as ccache; None when there is none."""
     chosen = os.environ.get("CXX", "").split()
     return shutil.which(chosen[0]) if chosen else shutil.which("g++") or shutil.which("c++")
+
+
+def ninja() -> str | None:
+    """Returns the path of ninja, which pip installs beside the interpreter."""
+    return shutil.which("ninja", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
 
 
 def descendants(pid: int) -> set[int]:

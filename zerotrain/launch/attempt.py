@@ -11,8 +11,8 @@ from zerotrain.compile.resolve import ranks_of
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import LaunchError
 from zerotrain.hardware.probe import free_port
-from zerotrain.hardware.software import installed_version, missing_packages
 from zerotrain.launch.job import Job, Order
+from zerotrain.launch.packages import refuse_missing_packages
 from zerotrain.launch.submit import Submission, submit_job
 from zerotrain.launch.table import LAUNCHERS, is_numbered_here
 from zerotrain.launch.watch import Interrupted, remove_shared_memory, run_job
@@ -73,14 +73,11 @@ def _start_alone(run: RunDirectory, spec: RunSpec) -> Attempt:
         attempt, port = next_attempt(run), free_port()
         job = prepare_job(run, spec, attempt, port)
         try:
-            code = run_job(job)
+            code = _run(job, port)
         except Interrupted as interrupted:
             _wait_for_other_machines(run, spec, attempt)
             _note_interruption(run, attempt, interrupted)
             raise
-        finally:
-            sys.stdout.flush()
-            remove_shared_memory(_ADDRESS, port)
         return _refuse_failed(run, attempt, code, job)
 
 
@@ -92,15 +89,19 @@ def start_together(run: RunDirectory, spec: RunSpec, source: Sequence[str] = ())
     """
     before, port = last_attempt(run), free_port()
     job = prepare_job(run, spec, None, port, source)
-    try:
-        code = run_job(job)
-    finally:
-        sys.stdout.flush()
-        remove_shared_memory(_ADDRESS, port)
+    code = _run(job, port)
     attempt = last_attempt(run)
     if attempt == before:
         raise LaunchError(_killed(run, f"torchrun ended with exit code {code} before the ranks had met", job))
     return _refuse_failed(run, attempt, code, job)
+
+
+def _run(job: Job, port: int) -> int:
+    try:
+        return run_job(job)
+    finally:
+        sys.stdout.flush()
+        remove_shared_memory(_ADDRESS, port)
 
 
 def _wait_for_other_machines(run: RunDirectory, spec: RunSpec, attempt: int) -> None:
@@ -120,24 +121,6 @@ def _note_interruption(run: RunDirectory, attempt: int, interrupted: Interrupted
     record = read_attempt(run, attempt)
     if record is not None and record.outcome in ("running", "stopped"):
         end_attempt(run, attempt, "stopped", reason=f"received {interrupted}")
-
-
-def refuse_missing_packages() -> None:
-    """Raises LaunchError when packages that training needs are not installed."""
-    missing = missing_packages()
-    if missing:
-        named = ", ".join(f"`{package}`" for package in missing)
-        message = f"training needs {named}, not installed beside {sys.executable}"
-        raise LaunchError(error("ZT802", "missing-packages", message, help="pip install 'zerotrain[train]'"))
-
-
-def refuse_other_deepspeed(spec: RunSpec) -> None:
-    """Raises LaunchError when the DeepSpeed that is installed is not the one the spec is meant for."""
-    wanted, installed = spec.software.deepspeed, installed_version("deepspeed")
-    if wanted is not None and wanted != installed:
-        message = f"the spec is meant for DeepSpeed {wanted}, and {installed} is installed"
-        help = f"`pip install deepspeed=={wanted}`, or change `software.deepspeed`"
-        raise LaunchError(error("ZT809", "other-deepspeed", message, help=help, key="software.deepspeed"))
 
 
 def _refuse_failed(run: RunDirectory, attempt: int, code: int, job: Job) -> Attempt:

@@ -15,8 +15,8 @@ from zerotrain.runs.attempts import STOPPED
 from zerotrain.spec.launch import SlurmLaunch
 
 _RANK = (
-    "RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID",
-    "WORLD_SIZE=$SLURM_NTASKS LOCAL_WORLD_SIZE={per_node} LOCAL_SIZE={per_node}",
+    "RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID "
+    "WORLD_SIZE=$SLURM_NTASKS LOCAL_WORLD_SIZE={per_node} LOCAL_SIZE={per_node}"
 )
 
 
@@ -97,7 +97,7 @@ def _requeue() -> tuple[str, ...]:
 def _srun(order: Order) -> Command:
     """Returns what starts one process per rank in this allocation; ranks meet on this node, the first."""
     topology, meet = order.topology, {"MASTER_ADDR": gethostname(), "MASTER_PORT": str(order.port)}
-    ranks = " ".join(_RANK).format(per_node=topology.gpus_per_node)
+    ranks = _RANK.format(per_node=topology.gpus_per_node)
     worker = shlex.join((sys.executable, "-u", "-m", WORKER, *order.worker[1:]))
     arguments = (
         *("srun", "--nodes", str(topology.num_nodes), "--ntasks", str(topology.world_size)),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from zerotrain.diagnostic import Diagnostic, Place, Severity
+from zerotrain.diagnostic import Diagnostic, warning
 from zerotrain.spec.training import OptimizerSpec
 
 _OUTSIDE = -1
@@ -44,7 +44,7 @@ def unsaid(optimizer: OptimizerSpec) -> Diagnostic | None:
         return None
     message = f"the {len(optimizer.groups)} groups of parameters are not in the JSON, which has no place for them"
     help = "hand the same groups to `deepspeed.initialize` as `model_parameters`"
-    return Diagnostic("ZT156", "unsaid-groups", Severity.WARNING, message, Place(key="optimizer.groups"), help)
+    return warning("ZT156", "unsaid-groups", message, key="optimizer.groups", help=help)
 
 
 def unmatched(patterns: Sequence[str], names: Iterable[str]) -> list[int]:

@@ -15,7 +15,7 @@ from typing import Any
 from zerotrain.compile.dsconfig import ZEROTRAIN, Section, Setting
 from zerotrain.compile.resolve import Resolved
 from zerotrain.compile.schedule import warmup_steps
-from zerotrain.diagnostic import Diagnostic, Place, Severity
+from zerotrain.diagnostic import Diagnostic, warning
 from zerotrain.spec.training import (
     ConstantSchedule,
     CosineSchedule,
@@ -93,7 +93,7 @@ def _unsayable(schedule: ScheduleSpec) -> Diagnostic | None:
         return None
     message = f"no `scheduler` is compiled: DeepSpeed has none like `{schedule.type}`"
     help = "set the rate in the script; a run of zerotrain's sets it itself"
-    return Diagnostic("ZT155", "unsayable-schedule", Severity.WARNING, message, Place(key="schedule.type"), help)
+    return warning("ZT155", "unsayable-schedule", message, key="schedule.type", help=help)
 
 
 def _uncounted(resolved: Resolved) -> Diagnostic | None:
@@ -108,7 +108,7 @@ def _uncounted(resolved: Resolved) -> Diagnostic | None:
         return None
     message = f"no `scheduler` is compiled: how many steps {length} are is known only when the data is prepared"
     help = "give it in steps or tokens; a run of zerotrain's counts the steps itself"
-    return Diagnostic("ZT109", "uncounted-schedule", Severity.WARNING, message, Place(key=key), help)
+    return warning("ZT109", "uncounted-schedule", message, key=key, help=help)
 
 
 def _scheduler(kind: str, params: Section) -> Section:

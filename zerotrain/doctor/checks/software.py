@@ -10,8 +10,9 @@ from zerotrain.doctor.checks.check import Check
 from zerotrain.doctor.machine import Machine, Package
 from zerotrain.doctor.need import Need
 from zerotrain.hardware.software import TRAINING_PACKAGES
+from zerotrain.launch import packages
+from zerotrain.launch.packages import INSTALL, said_of_missing
 
-_INSTALL = "pip install 'zerotrain[train]'"
 _SHOWN = ("torch", "deepspeed", "transformers")
 
 _COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
@@ -23,18 +24,14 @@ _COMPARE: dict[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
 
 def missing_packages(machine: Machine, need: Need) -> Iterator[Diagnostic]:
     """Packages of the extra that are not installed."""
-    packages = machine.software.packages
-    missing = [package.name for package in packages if package.installed is None]
+    missing = [package.name for package in machine.software.packages if package.installed is None]
     hard = [name for name in missing if name in TRAINING_PACKAGES]
-    if missing:
-        named = ", ".join(f"`{name}`" for name in hard or missing)
-        where = machine.software.executable
-        if hard:
-            message = f"training needs {named}, not installed beside {where}"
-            yield error("ZT802", "missing-packages", message, help=_INSTALL)
-        else:
-            message = f"some tasks need {named}, not installed beside {where}"
-            yield warning("ZT802", "missing-packages", message, help=_INSTALL)
+    where = machine.software.executable
+    if hard:
+        yield error("ZT802", "missing-packages", said_of_missing(hard, where), help=INSTALL)
+    elif missing:
+        message = said_of_missing(missing, where, "some tasks need")
+        yield warning("ZT802", "missing-packages", message, help=INSTALL)
 
 
 def untested_versions(machine: Machine, need: Need) -> Iterator[Diagnostic]:
@@ -47,12 +44,9 @@ def untested_versions(machine: Machine, need: Need) -> Iterator[Diagnostic]:
 
 def other_deepspeed(machine: Machine, need: Need) -> Iterator[Diagnostic]:
     """Another DeepSpeed than the spec names."""
-    wanted = need.spec.software.deepspeed if need.spec else None
-    installed = {package.name: package.installed for package in machine.software.packages}.get("deepspeed")
-    if wanted is not None and installed is not None and wanted != installed:
-        message = f"the spec is meant for DeepSpeed {wanted}, and {installed} is installed"
-        help = f"`pip install deepspeed=={wanted}`, or change `software.deepspeed`"
-        yield error("ZT809", "other-deepspeed", message, help=help, key="software.deepspeed")
+    installed = _installed(machine).get("deepspeed")
+    if need.spec and installed and (other := packages.other_deepspeed(need.spec, installed)):
+        yield other
 
 
 def unusable_torch(machine: Machine, need: Need) -> Iterator[Diagnostic]:
@@ -78,8 +72,12 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def _installed(machine: Machine) -> dict[str, str | None]:
+    return {package.name: package.installed for package in machine.software.packages}
+
+
 def _packages(machine: Machine, need: Need) -> str:
-    installed = {package.name: package.installed for package in machine.software.packages}
+    installed = _installed(machine)
     named = [f"{name} {installed[name]}" for name in _SHOWN if installed.get(name)]
     return ", ".join([f"Python {machine.software.python}", *named])
 

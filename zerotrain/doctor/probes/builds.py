@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sys
 import time
 from pathlib import Path
 
 from zerotrain.doctor.machine import Builds, Lock
-from zerotrain.hardware.probe import compiler, is_open, surroundings
+from zerotrain.hardware.probe import compiler, is_open, ninja, surroundings
 
 
 def builds() -> Builds:
     """Returns the tools, and the locks in the build directory."""
-    return Builds(compiler(), _ninja(), locks(build_root()))
+    return Builds(compiler(), ninja(), locks(build_root()))
 
 
 def build_root() -> Path:
@@ -36,8 +34,3 @@ def _lock(path: Path) -> Lock | None:
     except OSError:
         return None
     return Lock(str(path), is_open(path), max(0.0, time.time() - newest))
-
-
-def _ninja() -> str | None:
-    """Returns the path of ninja, which pip installs beside the interpreter."""
-    return shutil.which("ninja", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))

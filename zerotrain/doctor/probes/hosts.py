@@ -19,7 +19,7 @@ from typing import Any
 
 from zerotrain.doctor.machine import Answer, BadLine, Host, Hosts
 from zerotrain.doctor.probes import answer
-from zerotrain.doctor.probes.software import last_json
+from zerotrain.doctor.probes.software import last_json, last_words
 from zerotrain.errors import reason_of
 
 PACKAGES = ("zerotrain", "torch", "deepspeed", "transformers", "numpy")
@@ -92,8 +92,7 @@ def _ssh(name: str, question: str) -> list[str]:
 def _why(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode in (126, 127):
         return f"it has no interpreter `{sys.executable}`"
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else f"ssh ended with exit code {done.returncode}"
+    return last_words(done.stderr).rstrip(".") or f"ssh ended with exit code {done.returncode}"
 
 
 def _answer(found: Mapping[str, Any]) -> Answer:

@@ -61,7 +61,7 @@ def torch_inventory(
         return None, f"no answer within {seconds:.0f}s"
     found = last_json(done.stdout)
     if done.returncode != 0 or found is None:
-        return None, _last_words(done.stderr) or f"ended with exit code {done.returncode}"
+        return None, last_words(done.stderr) or f"ended with exit code {done.returncode}"
     return TypeAdapter(Torch).validate_python(found), None
 
 
@@ -76,6 +76,7 @@ def last_json(output: str) -> dict[str, Any] | None:
     return None
 
 
-def _last_words(output: str) -> str:
+def last_words(output: str) -> str:
+    """Returns the last line that says something; nothing when none does."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     return lines[-1] if lines else ""
