@@ -326,3 +326,64 @@ def test_a_save_that_cannot_be_written_is_said_and_training_goes_on(write, tmp_p
     assert "ZT707" in done.stdout + done.stderr, done.stdout + done.stderr
     assert catalogue(RunDirectory(run)) == ([], [])
     assert len(losses(run)) == 4, "training went on after the save that failed"
+
+
+PODS = {
+    "launch": {
+        "type": "kubernetes",
+        "image": "zerotrain:1",
+        "volumes": [{"type": "claim", "name": "training", "path": "/workspace"}],
+    }
+}
+
+
+def answering(tmp_path: Path, answer: str) -> dict[str, str]:
+    """Puts a `kubectl` on the path that takes everything."""
+    program = tmp_path / "bin" / "kubectl"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\necho \"$@\" > asked\necho 'configmap/x created'\necho '{answer}'\n")
+    program.chmod(0o755)
+    return {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+
+def test_a_run_on_kubernetes_is_handed_over_and_nothing_else_is_done_here(write, zerotrain, tmp_path):
+    shown = zerotrain("train", write(PODS), "--dry-run")
+    done = zerotrain("train", write(PODS), environment=answering(tmp_path, "job.batch/tiny created"))
+
+    assert (shown.returncode, done.returncode) == (0, 0), shown.stderr + done.stderr
+    assert "kubectl apply --filename runs/tiny.kubernetes.yaml" in shown.stdout
+    assert "XDG_CACHE_HOME=/workspace/.cache" in shown.stdout
+    assert done.stdout.startswith("submitted to kubernetes as job job.batch/tiny\n")
+    assert "kubectl logs --follow --container node --selector app.kubernetes.io/instance=tiny" in done.stdout
+    assert (tmp_path / "asked").read_text() == "apply --filename runs/tiny.kubernetes.yaml\n"
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["tiny.kubernetes.yaml"]
+
+
+def test_a_run_on_kubernetes_cannot_be_set_aside_from_here(write, zerotrain):
+    done = zerotrain("train", write(PODS), "--fresh")
+
+    assert done.returncode == 1
+    assert "error[ZT844] fresh-elsewhere" in done.stderr
+
+
+def test_a_job_that_kubernetes_has_already_is_not_taken_for_a_new_one(write, zerotrain, tmp_path):
+    done = zerotrain("train", write(PODS), environment=answering(tmp_path, "job.batch/tiny unchanged"))
+
+    assert done.returncode == 1
+    assert "there is a `job.batch/tiny` already" in done.stderr
+
+
+def test_the_launcher_that_is_written_keeps_what_is_written_with_it(write, zerotrain):
+    shown = zerotrain("train", write(PODS), "--on", "kubernetes", "launch.namespace=lab", "--dry-run")
+
+    assert shown.returncode == 0, shown.stderr
+    assert "image: zerotrain:1" in shown.stdout
+    assert "kubectl --namespace lab apply" in shown.stdout
+
+
+def test_continuing_a_finished_run_is_well_and_does_nothing(write, zerotrain):
+    spec = write()
+    zerotrain("train", spec)
+    again = zerotrain("train", spec, "--continue")
+
+    assert (again.returncode, again.stdout.splitlines()[-1]) == (0, "`runs/tiny` is finished")

@@ -32,6 +32,6 @@ def order(tmp_path: Path) -> Callable[..., Order]:
         file = tmp_path / "run.yaml"
         file.write_text("".join(f"{name}: {value}\n" for name, value in (lines | sections).items()))
         spec = load_spec(file)
-        return Order(RunDirectory(Path("runs/tiny")), spec, topology_of(spec.hardware, spec.parallel), 3, 29501)
+        return Order(RunDirectory(Path("runs") / spec.name), spec, topology_of(spec.hardware, spec.parallel), 3, 29501)
 
     return make

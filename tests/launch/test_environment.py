@@ -48,7 +48,7 @@ def test_other_machines_get_settings_of_libraries_but_no_secrets(monkeypatch: py
 
 def test_the_table_tells_who_has_set_what_and_hides_secrets(order: Make) -> None:
     made = order(launch="{type: local, environment: {MY_TOKEN: abc, NCCL_DEBUG: INFO}}")
-    rows = {row.name: row for row in environment_table(LAUNCHERS["local"](made), made.spec.launch.environment)}
+    rows = {row.name: row for row in environment_table(LAUNCHERS["local"](made), made.spec.launch)}
 
     assert (rows["RANK"].value, rows["RANK"].source.split(":")[0]) == ("0, 1", "the launcher")
     assert (rows["NCCL_DEBUG"].value, rows["NCCL_DEBUG"].source) == ("INFO", "launch.environment")

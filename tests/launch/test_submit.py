@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from zerotrain.runs.layout import RunDirectory
 def job(tmp_path: Path, *words: str) -> tuple[RunDirectory, Job]:
     run = RunDirectory(tmp_path / "tiny")
     run.logs.mkdir(parents=True)
+    run.record.touch()
     file = run.logs / "job.sbatch"
     command = Command(words, {"NAME": "12;cluster"})
     return run, Job((command,), run.logs / "log", files={file: "text\n"}, is_submitted=True)
@@ -41,6 +43,23 @@ def test_a_machine_without_the_scheduler_s_command_is_a_finding(tmp_path: Path) 
     run, made = job(tmp_path, "no-such-sbatch", "x")
     with pytest.raises(LaunchError, match="ZT840 no-scheduler"):
         submit_job(run, "slurm", made)
+
+
+def test_a_job_whose_run_directory_is_elsewhere_is_noted_nowhere(tmp_path: Path) -> None:
+    run, made = job(tmp_path, "echo", "configmap/tiny-1 created\njob.batch/tiny created")
+    run.record.unlink()
+    submission = submit_job(run, "kubernetes", replace(made, hints=("look",)))
+
+    assert (submission.name, submission.hints) == ("job.batch/tiny", ("look",))
+    assert read_submission(run) is None
+
+
+def test_a_job_that_is_there_already_is_a_finding(tmp_path: Path) -> None:
+    run, made = job(tmp_path, "echo", "configmap/tiny-1 unchanged\njob.batch/tiny unchanged")
+    with pytest.raises(LaunchError, match="there is a `job") as refused:
+        submit_job(run, "kubernetes", made)
+
+    assert "kubectl delete job.batch/tiny" in str(refused.value.findings[0].help)
 
 
 def test_a_damaged_note_is_none(tmp_path: Path) -> None:

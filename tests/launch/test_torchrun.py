@@ -45,11 +45,11 @@ TWO = "{gpu: H100-SXM, num_nodes: 2, gpus_per_node: 4}"
     [
         (
             "{type: torchrun, endpoint: 'node-0:1234', node_rank: 1}",
-            ["--node-rank", "1", "--master-addr", "node-0", "--master-port", "1234"],
+            ["--node-rank", "1", "--rdzv-conf", "timeout=1800", "--master-addr", "node-0", "--master-port", "1234"],
         ),
         (
             "{type: torchrun, endpoint: node-0}",
-            ["--node-rank", "0", "--master-addr", "node-0", "--master-port", "29500"],
+            ["--node-rank", "0", "--rdzv-conf", "timeout=1800", "--master-addr", "node-0", "--master-port", "29500"],
         ),
         (
             "{type: torchrun, rendezvous: c10d, endpoint: '127.0.0.1:1234', timeout: 5 minutes, max_restarts: 3}",

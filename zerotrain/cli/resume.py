@@ -31,7 +31,7 @@ def run(given: argparse.Namespace) -> int:
     if given.unless_finished and is_finished(directory):
         print(f"`{directory.root}` is finished")
         return 0
-    overrides = [*launcher_override(given.on), *given.overrides]
+    overrides = [*launcher_override(given.on, directory.resolved), *given.overrides]
     return follow(directory, _launch(directory, overrides) if overrides else None)
 
 

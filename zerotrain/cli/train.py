@@ -11,14 +11,19 @@ from zerotrain.check.render import render_full
 from zerotrain.check.runner import check_reading, placed
 from zerotrain.cli.arguments import add_spec
 from zerotrain.cli.check import exit_code
-from zerotrain.cli.follow import add_launcher, follow, follow_together, launcher_override, show_job
+from zerotrain.cli.follow import add_launcher, follow, follow_together, hand_over, launcher_override, show_job
+from zerotrain.compile.resolve import ranks_of
+from zerotrain.diagnostic import error
 from zerotrain.errors import DataError, LaunchError, RunError, SpecError
 from zerotrain.hardware.probe import surroundings
 from zerotrain.launch.packages import refuse_missing_packages, refuse_other_deepspeed
+from zerotrain.launch.table import is_made_elsewhere
 from zerotrain.launch.torchrun import is_on_several_machines
+from zerotrain.runs.attempts import is_finished
 from zerotrain.runs.create import RUNS, create_run, refuse_another, refuse_existing, set_aside
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.load import Reading, read_spec
+from zerotrain.spec.run import RunSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Checks, prepares the data, writes the run directory, starts the workers and stays with them."""
-    overrides = [*launcher_override(given.on), *given.overrides]
+    overrides = [*launcher_override(given.on, given.spec), *given.overrides]
     reading = read_spec(given.spec, overrides)
     found = check_reading(reading, surroundings(), given.world_size)
     sys.stderr.write(render_full(found, color=sys.stderr.isatty()))
@@ -57,6 +62,8 @@ def train(spec: str | Path, overrides: Sequence[str] = (), **options: object) ->
 
 def _start(given: argparse.Namespace, overrides: Sequence[str], reading: Reading) -> int:
     assert reading.spec is not None, "a spec without errors was read"
+    if is_made_elsewhere(reading.spec.launch):
+        return _hand_over(given, reading.spec)
     refuse_missing_packages()
     refuse_other_deepspeed(reading.spec)
     # The heavy wing prepares data, but without torch, so that this stays quick.
@@ -74,7 +81,24 @@ def _start(given: argparse.Namespace, overrides: Sequence[str], reading: Reading
         print(f"the old run is kept as `{aside}`", flush=True)
     if given.continues and run.record.exists():
         refuse_another(run, new)
+        if is_finished(run):
+            print(f"`{run.root}` is finished")
+            return 0
         return follow(run, spec.launch)
     if is_on_several_machines(spec.launch):
         return follow_together(run, spec, source)
     return follow(create_run(new))
+
+
+def _hand_over(given: argparse.Namespace, spec: RunSpec) -> int:
+    """Hands over a spec as it is: where it trains its data is prepared, and its run begun or continued."""
+    if given.fresh:
+        message = "the run directory is where the run trains, and nothing there can be set aside with `--fresh`"
+        raise LaunchError(error("ZT844", "fresh-elsewhere", message, help="choose another `name`", key="name"))
+    run, topology = RunDirectory(RUNS / spec.name), ranks_of(spec, given.world_size)
+    ranks = {"num_nodes": topology.num_nodes, "gpus_per_node": topology.gpus_per_node}
+    spec = spec.model_copy(update={"hardware": spec.hardware.model_copy(update=ranks)})
+    if given.dry_run:
+        show_job(run, spec)
+        return 0
+    return hand_over(run, spec)

@@ -5,22 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-
 from zerotrain.compile.adopt import Draft
-from zerotrain.spec.scalars import scalar
-
-
-class _Dumper(yaml.SafeDumper):
-    pass
-
-
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    """Quotes what would be read as something else than text."""
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if scalar(text) == text else '"')
-
-
-_Dumper.add_representer(str, _text)
+from zerotrain.spec.dump import dump_yaml
 
 
 def draft_text(draft: Draft, source: str) -> str:
@@ -37,10 +23,7 @@ def draft_text(draft: Draft, source: str) -> str:
 
 def _section(name: str, value: Any) -> str:
     flow = None if isinstance(value, Mapping) else False
-    text = yaml.dump(
-        {name: value}, Dumper=_Dumper, sort_keys=False, default_flow_style=flow, width=110, allow_unicode=True
-    )
-    return text.rstrip("\n")
+    return dump_yaml({name: value}, flow=flow).rstrip("\n")
 
 
 def _marks(name: str, placeholders: Mapping[str, str]) -> list[str]:

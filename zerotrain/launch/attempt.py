@@ -14,7 +14,7 @@ from zerotrain.hardware.probe import free_port
 from zerotrain.launch.job import Job, Order
 from zerotrain.launch.packages import refuse_missing_packages
 from zerotrain.launch.submit import Submission, submit_job
-from zerotrain.launch.table import LAUNCHERS, is_numbered_here
+from zerotrain.launch.table import LAUNCHERS, is_numbered_here, is_submitted
 from zerotrain.launch.watch import Interrupted, remove_shared_memory, run_job
 from zerotrain.runs.attempts import (
     Attempt,
@@ -63,8 +63,12 @@ def start_attempt(run: RunDirectory, launch: LaunchSpec | None = None) -> Attemp
     if is_numbered_here(spec.launch):
         return _start_alone(run, spec)
     refuse_finished(run)
-    job = prepare_job(run, spec, None, free_port())
-    return submit_job(run, spec.launch.type, job) if job.is_submitted else start_together(run, spec)
+    return submit(run, spec) if is_submitted(spec.launch) else start_together(run, spec)
+
+
+def submit(run: RunDirectory, spec: RunSpec) -> Submission:
+    """Hands a run to a scheduler; raises LaunchError when that does not take it."""
+    return submit_job(run, spec.launch.type, prepare_job(run, spec, None, free_port()))
 
 
 def _start_alone(run: RunDirectory, spec: RunSpec) -> Attempt:

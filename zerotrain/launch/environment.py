@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
 from zerotrain.hardware.probe import cpu_count
 from zerotrain.launch.job import Job, Order
 from zerotrain.spec.environment import SET_BY_LAUNCHERS, SET_BY_ZEROTRAIN, is_passed_on, is_secret
+from zerotrain.spec.launch import KubernetesLaunch, LaunchSpec
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,21 @@ class Variable:
 
 def shared_environment(order: Order) -> dict[str, str]:
     """Returns the variables every rank gets, whichever machine it is on."""
+    if order.has_gpus:
+        return settled_environment(order)
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cpu_count() // order.topology.gpus_per_node))
+    return {"OMP_NUM_THREADS": threads} | settled_environment(order)
+
+
+def settled_environment(order: Order) -> dict[str, str]:
+    """Returns those of them that do not follow from the machine on which the ranks are started."""
     launch = order.spec.launch
     variables = {
         "PYTHONUNBUFFERED": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "DEEPSPEED_TIMEOUT": str(ceil(launch.timeout.seconds / 60)),
+        **({} if order.has_gpus else {"DS_ACCELERATOR": "cpu"}),
     }
-    if not order.has_gpus:
-        threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cpu_count() // order.topology.gpus_per_node))
-        variables |= {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": threads}
     return variables | launch.environment
 
 
@@ -41,16 +48,18 @@ def passed_on() -> dict[str, str]:
     return {name: value for name, value in sorted(os.environ.items()) if is_passed_on(name)}
 
 
-def environment_table(job: Job, given: Mapping[str, str]) -> list[Variable]:
-    """Returns what the ranks of a job get, by name; `given` is `launch.environment`."""
-    names = {name for command in job.commands for name in command.environment}
-    return [_row(job, name, given) for name in sorted(names)]
+def environment_table(job: Job, launch: LaunchSpec) -> list[Variable]:
+    """Returns what the ranks of a job get, by name."""
+    parts = [job.environment, *(command.environment for command in job.commands)]
+    return [_row(parts, name, launch) for name in sorted({name for part in parts for name in part})]
 
 
-def _row(job: Job, name: str, given: Mapping[str, str]) -> Variable:
-    values = dict.fromkeys(command.environment[name] for command in job.commands if name in command.environment)
+def _row(parts: Sequence[Mapping[str, str]], name: str, launch: LaunchSpec) -> Variable:
+    if isinstance(launch, KubernetesLaunch) and name in launch.secrets:
+        return Variable(name, "…", f"launch.secrets: {launch.secrets[name]}")
+    values = dict.fromkeys(part[name] for part in parts if name in part)
     shown = "…" if is_secret(name) else ", ".join(values)
-    return Variable(name, shown, _source(name, given))
+    return Variable(name, shown, _source(name, launch.environment))
 
 
 def _source(name: str, given: Mapping[str, str]) -> str:

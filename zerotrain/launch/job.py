@@ -37,6 +37,10 @@ class Job:
     """Written before anything starts."""
     is_submitted: bool = False
     """The one command hands the job to a scheduler, and prints what it is called there."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """What the ranks get besides, where this process does not start them."""
+    hints: tuple[str, ...] = ()
+    """What a user may do next with a job that was submitted."""
 
 
 @dataclass(frozen=True)

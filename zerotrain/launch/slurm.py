@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from socket import gethostname
 
-from zerotrain.launch.environment import shared_environment
+from zerotrain.launch.environment import settled_environment, shared_environment
 from zerotrain.launch.job import WORKER, Command, Job, Order
 from zerotrain.runs.attempts import STOPPED
 from zerotrain.spec.launch import SlurmLaunch
@@ -30,8 +30,11 @@ def prepare(order: Order) -> Job:
     return Job(
         (Command(("sbatch", "--parsable", str(script)), {}),),
         order.log,
-        files={script: batch_script(order, launch)},
+        order.grace,
+        {script: batch_script(order, launch)},
         is_submitted=True,
+        environment=settled_environment(order),
+        hints=(f"how it is     zerotrain status {order.run.root}", f"what it says  zerotrain logs {order.run.root}"),
     )
 
 

@@ -42,8 +42,8 @@ def may_start_again(launch: LaunchSpec) -> bool:
 
 def _static(order: Order, launch: TorchrunLaunch) -> tuple[str, ...]:
     address, port = _endpoint(launch, order.port)
-    rank = ("--node-rank", str(launch.node_rank)) if launch.endpoint else ()
-    return (*rank, "--master-addr", address, "--master-port", str(port))
+    others = ("--node-rank", str(launch.node_rank), "--rdzv-conf", f"timeout={launch.timeout.seconds}")
+    return (*(others if launch.endpoint else ()), "--master-addr", address, "--master-port", str(port))
 
 
 def _c10d(order: Order, launch: TorchrunLaunch) -> tuple[str, ...]:

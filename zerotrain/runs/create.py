@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zerotrain.compile.dsconfig import DeepSpeedConfig
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.resolve import Resolved
@@ -21,8 +19,8 @@ from zerotrain.runs.files import write_json, write_text
 from zerotrain.runs.identity import convergence_hash, execution_hash
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord, read_record
+from zerotrain.spec.dump import dump_yaml
 from zerotrain.spec.run import RunSpec
-from zerotrain.spec.scalars import scalar
 
 RUNS = Path("runs")
 
@@ -101,19 +99,7 @@ def _fill(run: RunDirectory, new: NewRun) -> None:
 
 def dump_spec(spec: RunSpec) -> str:
     """Returns a spec as YAML that reads back as the same spec."""
-    return yaml.dump(spec.model_dump(mode="json"), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every text that `load_spec` would read as something else; PyYAML quotes by YAML 1.1."""
-
-
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    is_plain = isinstance(scalar(text), str)
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_plain else "'")
-
-
-_Dumper.add_representer(str, _text)
+    return dump_yaml(spec.model_dump(mode="json"))
 
 
 def _record(new: NewRun) -> RunRecord:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from zerotrain.spec.base import Auto, Bool, NonNegativeInt, PositiveInt, Spec, Time
+from zerotrain.spec.base import Auto, Bool, NonNegativeInt, PositiveInt, RawKeys, Spec, Time
+from zerotrain.spec.volumes import PodPath, Quantity, VolumeSpec
 from zerotrain.units import TimeSpan
 
 
@@ -101,4 +103,68 @@ class SlurmLaunch(_Launch):
     """Shell commands that make the environment on a node: `module load cuda`, `source /shared/venv/bin/activate`."""
 
 
-LaunchSpec = Annotated[LocalLaunch | DeepSpeedLaunch | TorchrunLaunch | SlurmLaunch, Field(discriminator="type")]
+def _secret_key(text: str) -> str:
+    if not re.fullmatch(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?/[-._A-Za-z0-9]+", text):
+        raise ValueError(f"`{text}` is no key of a secret; write `SECRET/KEY`")
+    return text
+
+
+class KubernetesLaunch(_Launch):
+    """Hand the run to Kubernetes: one pod per machine, in which torchrun starts the ranks."""
+
+    type: Literal["kubernetes"]
+    image: str
+    """Image of the pods, with zerotrain in it: one built from `docker/`, or your own."""
+    volumes: list[VolumeSpec]
+    """What the pods share. The runs are kept on one of these."""
+    kind: Literal["job", "trainjob"] = "job"
+    """`job`: an indexed Job, which every cluster has; `trainjob`: a TrainJob of Kubeflow Trainer 2, with a runtime of
+    its own."""
+    directory: PodPath = "/workspace"
+    """Where pods work: paths of the spec begin there, and `runs` is made there."""
+    namespace: str | None = None
+    """Namespace; `null`: that of the context."""
+    context: str | None = None
+    """Context of kubectl; `null`: the current one."""
+    cpus: Quantity | None = None
+    """Processors of a pod; `null`: no promise and no limit."""
+    memory: Quantity | None = None
+    """Memory of a pod, shared memory included; `null`: no promise and no limit."""
+    shared_memory: Quantity | None = None
+    """Size of `/dev/shm`, through which ranks of a machine talk; `null`: half of the machine's memory."""
+    gpu_resource: str = "nvidia.com/gpu"
+    """What Kubernetes calls the GPUs."""
+    resources: dict[str, Quantity] = {}
+    """More resources of a pod: `rdma/hca: "1"`."""
+    secrets: dict[str, Annotated[str, AfterValidator(_secret_key)]] = {}
+    """Variables whose values are in secrets of the cluster: `HF_TOKEN: hub/token`."""
+    pull_secrets: list[str] = []
+    """Secrets with which the image is pulled."""
+    max_restarts: NonNegativeInt = 3
+    """How many faults the run survives; each time it goes on from its last checkpoint. Pods that are driven away, and
+    runs that were asked to stop, do not count."""
+    port: PositiveInt = 29500
+    """Where the pods meet, in the first."""
+    queue: str | None = None
+    """Queue of Kueue."""
+    priority: str | None = None
+    """Priority class of the pods."""
+    service_account: str | None = None
+    """Account the pods run as."""
+    node_selector: dict[str, str] = {}
+    """Labels that machines must have."""
+    tolerations: list[RawKeys] = []
+    """Taints that may be on machines, as Kubernetes writes them."""
+    labels: dict[str, str] = {}
+    """Labels of everything that is made."""
+    annotations: dict[str, str] = {}
+    """Annotations of the pods."""
+    host_network: Bool = False
+    """Use the network of the machine itself, as some InfiniBand set-ups need."""
+    keep: Time | None = None
+    """How long Kubernetes keeps a job that has ended; `null`: until it is deleted."""
+
+
+LaunchSpec = Annotated[
+    LocalLaunch | DeepSpeedLaunch | TorchrunLaunch | SlurmLaunch | KubernetesLaunch, Field(discriminator="type")
+]

@@ -91,3 +91,91 @@ def test_zt842_ranks_that_start_again_must_not_meet_where_dead_ones_did(one: One
     assert finding.place.key == "launch.rendezvous"
     assert findings(launch="{type: torchrun, max_restarts: 3}") == []
     assert findings(launch="{type: torchrun, rendezvous: static}") == []
+
+
+PODS = "type: kubernetes, image: zerotrain"
+CLAIM = "{type: claim, name: training, path: /workspace}"
+
+
+@pytest.mark.parametrize(
+    ("volumes", "message"),
+    [
+        ("[]", "`/workspace`, where the runs are, is on none of the volumes"),
+        ("[{type: claim, name: a, path: /work}]", "`/workspace`, where the runs are, is on none of the volumes"),
+        ("[{type: scratch, path: /workspace}]", "`/workspace`, where the runs are, is on a `scratch` volume"),
+        (
+            "[{type: claim, name: a, path: /workspace, read_only: true}]",
+            "`/workspace`, where the runs are, is on a volume that nothing is written to",
+        ),
+    ],
+)
+def test_zt843_runs_that_are_gone_with_their_pods(one: One, volumes: str, message: str) -> None:
+    finding = one(launch=f"{{{PODS}, volumes: {volumes}}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT843", "runs-gone-with-pods", Severity.ERROR)
+    assert (finding.place.key, finding.message) == ("launch.volumes", message)
+    assert "path: /workspace" in (finding.help or "")
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        f"volumes: [{CLAIM}]",
+        "volumes: [{type: host, source: /lustre, path: /shared}], directory: /shared/work",
+        "volumes: [{type: scratch, path: /a}, {type: claim, name: a, path: /a/b}], directory: /a/b",
+    ],
+)
+def test_zt843_runs_on_a_volume_that_stays(findings: Findings, rest: str) -> None:
+    assert findings(launch=f"{{{PODS}, {rest}}}") == []
+
+
+@pytest.mark.parametrize(
+    ("rest", "key", "message"),
+    [
+        (f"volumes: [{CLAIM}, {CLAIM}]", "launch.volumes[1].path", "`/workspace` is taken: volume 1 is there"),
+        (
+            f"volumes: [{CLAIM}, {{type: scratch, path: /dev/shm}}]",
+            "launch.volumes[1].path",
+            "`/dev/shm` is taken: shared memory is there",
+        ),
+        (
+            f"volumes: [{CLAIM}], environment: {{A: b}}, secrets: {{A: hub/token}}",
+            "launch.secrets.A",
+            "`A` is in `launch.environment` too",
+        ),
+    ],
+)
+def test_zt845_what_is_given_twice(one: One, rest: str, key: str, message: str) -> None:
+    finding = one(launch=f"{{{PODS}, {rest}}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT845", "given-twice", Severity.ERROR)
+    assert (finding.place.key, finding.message) == (key, message)
+
+
+def test_zt814_a_reserved_variable_in_a_secret(one: One) -> None:
+    finding = one(launch=f"{{{PODS}, volumes: [{CLAIM}], secrets: {{RANK: hub/token}}}}")
+
+    assert (finding.code, finding.place.key) == ("ZT814", "launch.secrets.RANK")
+
+
+def test_zt815_a_written_secret_belongs_in_the_cluster_s(one: One) -> None:
+    finding = one(launch=f"{{{PODS}, volumes: [{CLAIM}], environment: {{HF_TOKEN: hf_abc}}}}")
+
+    assert finding.code == "ZT815"
+    assert finding.help == "name the secret of the cluster that holds it: `launch.secrets.HF_TOKEN: SECRET/KEY`"
+
+
+@pytest.mark.parametrize(
+    ("rest", "key", "words"),
+    [
+        ("secrets: {HF_TOKEN: hf_abc}", "launch.secrets.HF_TOKEN", "write `SECRET/KEY`"),
+        ("memory: 64 GB", "launch.memory", "is no quantity of Kubernetes"),
+        ("directory: workspace", "launch.directory", "write a path from the root"),
+        ("directory: /workspace/../etc", "launch.directory", "write a path from the root"),
+    ],
+)
+def test_what_kubernetes_would_refuse_is_refused_first(findings: Findings, rest: str, key: str, words: str) -> None:
+    (finding,) = findings(launch=f"{{{PODS}, volumes: [{CLAIM}], {rest}}}")
+
+    assert finding.place.key == key
+    assert words in finding.message + (finding.help or "")

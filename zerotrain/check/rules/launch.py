@@ -10,8 +10,9 @@ from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.compile.resolve import is_on_one_machine
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.spec.environment import SET_BY_LAUNCHERS, SET_BY_ZEROTRAIN, is_secret
-from zerotrain.spec.launch import DeepSpeedLaunch, TorchrunLaunch
+from zerotrain.spec.launch import DeepSpeedLaunch, KubernetesLaunch, TorchrunLaunch
 from zerotrain.spec.suggest import listed
+from zerotrain.spec.volumes import KEPT, is_below
 
 
 @reported_by("starting workers", "ZT801", "no-compiler")
@@ -173,12 +174,15 @@ def reserved_variable(case: Case) -> Iterator[Diagnostic]:
     Wrong: `launch: {type: local, environment: {MASTER_PORT: "29500"}}`
     Right: `launch: {type: local, environment: {NCCL_DEBUG: INFO}}`
     """
-    for name in case.spec.launch.environment:
+    launch = case.spec.launch
+    given = [("environment", launch.environment)]
+    given += [("secrets", launch.secrets)] if isinstance(launch, KubernetesLaunch) else []
+    for key, name in ((key, name) for key, names in given for name in names):
         owner = "the launcher" if name in SET_BY_LAUNCHERS else "zerotrain"
         meaning = SET_BY_LAUNCHERS.get(name) or SET_BY_ZEROTRAIN.get(name)
         if meaning:
             message = f"`{name}` is set by {owner}: {meaning}"
-            yield case.error(f"launch.environment.{name}", message, help="remove it")
+            yield case.error(f"launch.{key}.{name}", message, help="remove it")
 
 
 @rule("ZT815", "written-secret")
@@ -192,7 +196,10 @@ def written_secret(case: Case) -> Iterator[Diagnostic]:
     for name in case.spec.launch.environment:
         if is_secret(name):
             message = f"the value of `{name}` will be in the run directory, for everyone to read"
-            yield case.warning(f"launch.environment.{name}", message, help="set it where the run is started")
+            help = "set it where the run is started"
+            if isinstance(case.spec.launch, KubernetesLaunch):
+                help = f"name the secret of the cluster that holds it: `launch.secrets.{name}: SECRET/KEY`"
+            yield case.warning(f"launch.environment.{name}", message, help=help)
 
 
 @rule("ZT842", "restarts-without-c10d")
@@ -208,6 +215,64 @@ def restarts_without_c10d(case: Case) -> Iterator[Diagnostic]:
     if isinstance(launch, TorchrunLaunch) and launch.max_restarts and launch.rendezvous == "static":
         message = f"ranks that start again, up to {launch.max_restarts} times, would look for dead ones"
         yield case.error("launch.rendezvous", message, help="use `rendezvous: c10d`")
+
+
+@rule("ZT843", "runs-gone-with-pods")
+def runs_gone_with_pods(case: Case) -> Iterator[Diagnostic]:
+    """The runs are on no volume that is there after a pod is gone.
+
+    Why: checkpoints are written below `launch.directory`; what a pod writes elsewhere is lost when it is replaced, and
+    other pods never see it.
+    Wrong: `launch: {type: kubernetes, image: zerotrain, volumes: []}`
+    Right: `volumes: [{type: claim, name: training, path: /workspace}]`
+    """
+    launch = case.spec.launch
+    if not isinstance(launch, KubernetesLaunch):
+        return
+    holders = [volume for volume in launch.volumes if is_below(launch.directory, volume.path)]
+    holder = max(holders, key=lambda volume: len(volume.path), default=None)
+    if holder is None:
+        message = f"`{launch.directory}`, where the runs are, is on none of the volumes"
+    elif not isinstance(holder, KEPT):
+        message = f"`{launch.directory}`, where the runs are, is on a `{holder.type}` volume"
+    elif holder.read_only:
+        message = f"`{launch.directory}`, where the runs are, is on a volume that nothing is written to"
+    else:
+        return
+    path = launch.directory
+    yield case.error("launch.volumes", message, help=f"add `{{type: claim, name: CLAIM, path: {path}}}`")
+
+
+@rule("ZT845", "given-twice")
+def given_twice(case: Case) -> Iterator[Diagnostic]:
+    """Two volumes are at one place, or a variable has two values.
+
+    Why: Kubernetes refuses two volumes at one place; a variable would have one of its values, whichever comes last.
+    Wrong: `{environment: {HF_TOKEN: abc}, secrets: {HF_TOKEN: hub/token}}`
+    Right: one of the two
+    """
+    launch = case.spec.launch
+    if not isinstance(launch, KubernetesLaunch):
+        return
+    taken = {"/dev/shm": "shared memory is there", "/etc/zerotrain": "the spec is there"}
+    for i, volume in enumerate(launch.volumes):
+        if volume.path in taken:
+            yield case.error(f"launch.volumes[{i}].path", f"`{volume.path}` is taken: {taken[volume.path]}")
+        taken[volume.path] = f"volume {i + 1} is there"
+    for name in sorted(launch.secrets.keys() & launch.environment.keys()):
+        yield case.error(
+            f"launch.secrets.{name}", f"`{name}` is in `launch.environment` too", help="keep one of the two"
+        )
+
+
+@reported_by("starting workers", "ZT844", "fresh-elsewhere")
+def fresh_elsewhere() -> None:
+    """A run is to start over whose directory is where this machine cannot see it.
+
+    Why: on Kubernetes the run directory is on a volume of the pods; they continue a run that is there.
+    Wrong: `zerotrain train run.yaml --on kubernetes --fresh`
+    Right: another `name`
+    """
 
 
 @reported_by("starting workers", "ZT840", "no-scheduler")
@@ -247,6 +312,9 @@ RULES: tuple[Rule, ...] = (
     reserved_variable,
     written_secret,
     restarts_without_c10d,
+    runs_gone_with_pods,
+    given_twice,
+    fresh_elsewhere,
     no_scheduler,
     refused_job,
 )
