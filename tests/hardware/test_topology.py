@@ -10,6 +10,7 @@ from zerotrain.hardware.topology import Topology, topology_of
 from zerotrain.spec.parallelism import HardwareSpec, ParallelSpec
 
 SMALL = st.integers(min_value=1, max_value=64)
+FEW = st.integers(min_value=1, max_value=8)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,32 @@ def test_a_world_size_replaces_the_ranks_of_the_hardware(
     topology = topology_of(hardware, ParallelSpec(), world_size)
 
     assert (topology.num_nodes, topology.gpus_per_node) == expected
+
+
+@given(FEW, FEW, FEW, FEW)
+def test_as_many_ranks_see_a_sample_as_work_on_it(dp: int, tp: int, pp: int, sp: int) -> None:
+    topology = Topology(1, dp * tp * pp * sp, tp=tp, pp=pp, sp=sp)
+    seen = [topology.dp_rank(rank) for rank in range(topology.world_size)]
+
+    assert {seen.count(number) for number in range(dp)} == {tp * pp * sp}
+
+
+@pytest.mark.parametrize(
+    ("axes", "expected"),
+    [
+        ({"tp": 2}, [0, 0, 1, 1, 2, 2, 3, 3]),
+        ({"sp": 4}, [0, 0, 0, 0, 1, 1, 1, 1]),
+        ({"pp": 2}, [0, 1, 2, 3, 0, 1, 2, 3]),
+        ({"tp": 2, "pp": 2}, [0, 0, 1, 1, 0, 0, 1, 1]),
+        ({"ep": 4}, [0, 1, 2, 3, 4, 5, 6, 7]),
+    ],
+)
+def test_tensor_and_sequence_parallel_ranks_are_neighbours_and_stages_far_apart(
+    axes: dict[str, int], expected: list[int]
+) -> None:
+    topology = Topology(1, 8, **axes)
+
+    assert [topology.dp_rank(rank) for rank in range(8)] == expected
 
 
 @given(SMALL, SMALL, SMALL)

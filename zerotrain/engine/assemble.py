@@ -16,6 +16,7 @@ from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.frozen import frozen_checksum, refuse_other_teacher
 from zerotrain.checkpoint.save import Position, Retention, Saver
 from zerotrain.compile.model import settle
+from zerotrain.compile.resolve import ranks_of
 from zerotrain.data.batch import Batch
 from zerotrain.data.loader import Loader
 from zerotrain.data.stores.table import open_samples
@@ -34,6 +35,7 @@ from zerotrain.engine.watch import Watch
 from zerotrain.errors import CheckpointError
 from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import surroundings
+from zerotrain.hardware.topology import Topology
 from zerotrain.modeling.batch_norm import average_statistics
 from zerotrain.modeling.teacher import Lesson, load_teacher
 from zerotrain.modeling.unwrap import module_of
@@ -68,6 +70,11 @@ class Parts:
     ranks: Ranks
     attempt: int
     console: Console
+
+    @property
+    def topology(self) -> Topology:
+        """How the ranks share the axes."""
+        return ranks_of(self.spec, self.ranks.world_size)
 
 
 def assemble(
@@ -115,7 +122,7 @@ def assemble(
     hooks.append(Save(save, watch, clock, _steps(spec.checkpoint.save_every), steps))
     loader = _loader(parts, str(parts.stores["train"]))
     clock.restart()
-    return Training(spec, steps, ready, task, loader, state, hooks, StopRequests())
+    return Training(spec, parts.topology, steps, ready, task, loader, state, hooks, StopRequests())
 
 
 def _missed(measuring: Evaluate, watch: Watch, state: TrainState) -> bool:
@@ -170,8 +177,8 @@ def _loader(parts: Parts, store: str) -> Loader:
         seed=parts.spec.seed,
         global_batch_size=batch.global_batch_size,
         micro_batch_size=batch.micro_batch_size,
-        dp_rank=parts.ranks.rank,
-        dp_size=parts.ranks.world_size,
+        dp_rank=parts.topology.dp_rank(parts.ranks.rank),
+        dp_size=parts.topology.dp,
     )
 
 

@@ -16,6 +16,7 @@ from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.reduce import sum_over_ranks
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
+from zerotrain.hardware.topology import Topology
 from zerotrain.modeling.initialize import derived_seed
 from zerotrain.spec.run import RunSpec
 from zerotrain.tasks.base import Task
@@ -53,6 +54,7 @@ class Training:
     """Everything the loop needs."""
 
     spec: RunSpec
+    topology: Topology
     steps: int
     ready: ReadyEngine
     task: Task
@@ -86,11 +88,12 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
     """Accumulates the gradients of a global batch and lets the optimizer step once.
 
     DeepSpeed averages gradients over the ranks; scaled by ranks / targets, the mean over ranks is the mean over the
-    targets, whatever the number of micro-batches and however the targets are spread over them.
+    targets, whatever the number of micro-batches and however the targets are spread over them. Ranks that share a layer
+    by tensor parallelism have the same loss.
     """
-    engine, dp = training.ready.engine, training.loader.dp_size
+    engine, topology = training.ready.engine, training.topology
     device = device_of(engine)
-    scale = dp / batch.counts.targets
+    scale = topology.reducing / batch.counts.targets
     total = torch.zeros((), dtype=torch.float64, device=device)
     grad_norm: float | None = None
     for micro_batch in batch.micro_batches:
@@ -104,7 +107,7 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
     requested = torch.tensor(float(training.requests.received is not None), dtype=total.dtype, device=device)
     loss, requests = sum_over_ranks(torch.stack([total, requested])).tolist()
     return Update(
-        loss=loss / batch.counts.targets,
+        loss=loss / (batch.counts.targets * topology.tp),
         grad_norm=_reported_grad_norm(engine) if grad_norm is None else grad_norm,
         lr=engine.get_lr()[0],
         tokens=batch.counts.tokens,

@@ -33,6 +33,20 @@ class Topology:
         """Number of ranks that work on different samples; 0 when there are too few ranks for the other axes."""
         return self.world_size // self.model_parallel_size
 
+    def dp_rank(self, rank: int) -> int:
+        """Returns the number of a rank among those that work on different samples.
+
+        From the outermost axis to the innermost the order is pipeline, data, and tensor or sequence, as DeepSpeed's
+        groups have it (AutoTP and Ulysses take neighbours, runtime/pipe/topology.py takes `pipe` first): ranks that
+        talk most are on one machine. Expert parallelism takes its ranks from the data-parallel ones.
+        """
+        return rank // (self.tp * self.sp) % self.dp
+
+    @property
+    def reducing(self) -> int:
+        """Number of ranks over whose gradients DeepSpeed takes the mean: Ulysses' ranks are among them."""
+        return self.dp * self.sp
+
 
 def topology_of(
     hardware: HardwareSpec, parallel: ParallelSpec, world_size: int | None = None, *, one_machine: bool = False

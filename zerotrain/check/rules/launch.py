@@ -257,7 +257,8 @@ def given_twice(case: Case) -> Iterator[Diagnostic]:
     taken = {"/dev/shm": "shared memory is there", "/etc/zerotrain": "the spec is there"}
     for i, volume in enumerate(launch.volumes):
         if volume.path in taken:
-            yield case.error(f"launch.volumes[{i}].path", f"`{volume.path}` is taken: {taken[volume.path]}")
+            message = f"`{volume.path}` is taken: {taken[volume.path]}"
+            yield case.error(f"launch.volumes[{i}].path", message, help="choose another path")
         taken[volume.path] = f"volume {i + 1} is there"
     for name in sorted(launch.secrets.keys() & launch.environment.keys()):
         yield case.error(
