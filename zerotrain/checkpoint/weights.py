@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
+from zerotrain.checkpoint.tensor_parallel import as_only_rank, joined, stage_3_parts, tensor_parallel_ranks
 from zerotrain.runs.catalogue import Checkpoint
 
 StateDict = dict[str, torch.Tensor]
@@ -23,15 +27,27 @@ _BF16_PARTITION = re.compile(r"^bf16_zero_pp_rank_(\d+)_mp_rank_00_optim_states\
 def whole_weights(checkpoint: Checkpoint) -> StateDict:
     """Returns the weights in host memory: the fp32 master weights at stages 1 to 3, the model's own at stage 0.
 
-    Frozen weights have no master weights and are the model's own.
+    Frozen weights have no master weights and are the model's own. What tensor parallelism divides is put together.
     """
-    manifest = checkpoint.manifest
-    if manifest.zero_stage == 0:
-        return _load(checkpoint.path / _MODEL)["module"]
-    if manifest.zero_stage == 1 and _bf16_partitions(checkpoint.path):
-        return _bf16_optimizer_weights(checkpoint.path)
-    gathered: Any = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint.path.parent), tag=manifest.tag)
-    return _whole_module(checkpoint.path) | dict(gathered) if manifest.zero_stage == 1 else dict(gathered)
+    stage, ranks = checkpoint.manifest.zero_stage, tensor_parallel_ranks(checkpoint.path)
+    if len(ranks) == 1:
+        return _weights(checkpoint.path, stage)
+    plan = _load(next(checkpoint.path.glob("*mp_rank_00_model_states.pt")))["universal_checkpoint_info"]
+    if stage == 3:
+        return joined(stage_3_parts(checkpoint.path, plan), plan)
+    with TemporaryDirectory() as folder:
+        views = [as_only_rank(checkpoint.path, rank, Path(folder)) for rank in ranks]
+        return joined([_weights(view, stage) for view in views], plan)
+
+
+def _weights(directory: Path, stage: int) -> StateDict:
+    if stage == 0:
+        return _load(directory / _MODEL)["module"]
+    if stage == 1 and _bf16_partitions(directory):
+        return _bf16_optimizer_weights(directory)
+    with redirect_stdout(StringIO()):  # it says how much it has put together
+        gathered: Any = get_fp32_state_dict_from_zero_checkpoint(str(directory.parent), tag=directory.name)
+    return _whole_module(directory) | dict(gathered) if stage == 1 else dict(gathered)
 
 
 def _whole_module(directory: Path) -> StateDict:

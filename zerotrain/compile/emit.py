@@ -10,6 +10,7 @@ from zerotrain.compile.raw import laid_over, overwritten
 from zerotrain.compile.resolve import Resolved
 from zerotrain.compile.sections.batch import emit_batch
 from zerotrain.compile.sections.optimizer import emit_clipping, emit_optimizer
+from zerotrain.compile.sections.parallel import emit_tensor_parallel
 from zerotrain.compile.sections.precision import emit_precision
 from zerotrain.compile.sections.rest import emit_activation_checkpointing, emit_housekeeping, emit_monitors
 from zerotrain.compile.sections.schedule import emit_schedule
@@ -25,6 +26,7 @@ _ALWAYS: tuple[Emitter, ...] = (
     emit_clipping,
     emit_precision,
     emit_zero,
+    emit_tensor_parallel,
     emit_activation_checkpointing,
     emit_housekeeping,
 )

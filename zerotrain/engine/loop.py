@@ -13,6 +13,7 @@ from zerotrain.compile.schedule import lr_factor
 from zerotrain.data.loader import GlobalBatch, Loader
 from zerotrain.engine.device import device_of
 from zerotrain.engine.interruption import StopRequests
+from zerotrain.engine.norm import gradient_norm
 from zerotrain.engine.reduce import sum_over_ranks
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
@@ -126,8 +127,7 @@ def _unwrapped_grad_norm(engine: DeepSpeedEngine) -> float | None:
     """Returns the gradient norm where DeepSpeed computes none: at stage 0 in fp32 (engine `_take_model_step`)."""
     if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
         return None
-    gradients = [parameter.grad for parameter in engine.parameters() if parameter.grad is not None]
-    return torch.nn.utils.get_total_norm(gradients).item()
+    return gradient_norm(engine)
 
 
 def _reported_grad_norm(engine: DeepSpeedEngine) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from deepspeed import DeepSpeedEngine
+from deepspeed.runtime.utils import is_model_parallel_parameter
 
 from zerotrain.compile.sections.groups import Group
 from zerotrain.diagnostic import Diagnostic, error
@@ -53,7 +54,7 @@ def differences(
     """Yields key, given value and value in force, for every value of the engine that is not as given."""
     flat = dict(_leaves(given, ""))
     for key, used in [*values_in_force(engine._config, list(flat)).items(), *_engine_values(engine, flat)]:
-        if _normal(used) != _normal(flat[key]):
+        if key in flat and _normal(used) != _normal(flat[key]):
             yield key, flat[key], used
     yield from _optimizer_differences(engine, given)
     yield from _group_differences(engine, given["optimizer"]["params"], groups)
@@ -76,8 +77,15 @@ def _engine_values(engine: DeepSpeedEngine, flat: Mapping[str, Any]) -> Iterator
     accumulation = getattr(engine.optimizer, "gradient_accumulation_dtype", None)
     if isinstance(accumulation, torch.dtype):
         yield "data_types.grad_accum_dtype", dtype_name(accumulation)
+    yield "tensor_parallel.autotp_size", _tensor_parallel_size(engine)
     if "zero_optimization.offload_optimizer.device" in flat:
         yield "zero_optimization.offload_optimizer.device", _offload_device(engine)
+
+
+def _tensor_parallel_size(engine: DeepSpeedEngine) -> int:
+    """Returns over how many ranks layers are really divided."""
+    is_divided = any(is_model_parallel_parameter(parameter) for parameter in engine.parameters())
+    return engine.autotp_size() if is_divided else 1
 
 
 def _offload_device(engine: DeepSpeedEngine) -> str:

@@ -19,6 +19,7 @@ from zerotrain.check.rules import (
     reading,
     runs,
     sources,
+    tensor_parallel,
     watching,
     zero,
 )
@@ -30,6 +31,7 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     precision.RULES,
     zero.RULES,
     parallel.RULES,
+    tensor_parallel.RULES,
     data.RULES,
     sources.RULES,
     masking.RULES,
