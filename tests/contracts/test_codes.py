@@ -168,6 +168,8 @@ CODES = {
     "ZT405": "indivisible-model",
     "ZT406": "whole-layers-needed",
     "ZT407": "tensor-parallel-over-machines",
+    "ZT408": "undivided-sequence",
+    "ZT409": "whole-sequences-needed",
     "ZT420": "tensor-ranks-do-not-divide",
     "ZT421": "tensor-parallel-size-is-no-size",
     "ZT422": "negative-tensor-parallel-size",

@@ -53,6 +53,7 @@ def test_a_manifest_has_a_version_and_these_keys(run: RunDirectory) -> None:
         "files",
         "frozen_checksum",
         "teacher_checksum",
+        "parallel",
     ]
 
 

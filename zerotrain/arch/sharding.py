@@ -38,6 +38,10 @@ TENSOR_SPLITS: Mapping[str, TensorSplit] = {
 """Architectures whose layers can be divided."""
 
 
+SEQUENCE_PARALLEL = frozenset(TENSOR_SPLITS)
+"""Architectures whose attention can exchange heads for stretches of a sequence."""
+
+
 def undivided(shape: ModelShape, tp: int) -> list[str]:
     """Returns the sizes of a model that are not a multiple of the tensor-parallel size, with their values."""
     sizes = {

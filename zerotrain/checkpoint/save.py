@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch.distributed as dist
@@ -65,6 +65,8 @@ class Saver:
     """Checksum of the frozen weights when they are not saved; None saves all weights."""
     teacher_checksum: str | None = None
     """Checksum of the weights of the teacher, which are never saved; None without a teacher."""
+    parallel: Mapping[str, int] = field(default_factory=dict)
+    """Degrees of model parallelism by axis."""
 
     def save(self, position: Position) -> Diagnostic | None:
         """Saves a checkpoint and removes old ones; returns a finding when it could not be written.
@@ -128,6 +130,7 @@ class Saver:
             files=sizes,
             frozen_checksum=self.frozen_checksum,
             teacher_checksum=self.teacher_checksum,
+            parallel=self.parallel,
         )
 
     def _remove_old(self) -> None:

@@ -41,7 +41,8 @@ class Loader:
     """Reads the part of one data-parallel rank, from any position and for any split of the batch over ranks.
 
     Micro-batch m of rank r has the places from (m x dp_size + r) x micro_batch_size on of the global batch, so that
-    the samples of a step do not depend on how many ranks share it.
+    the samples of a step do not depend on how many ranks share it. With `sp_size` each sample is divided too: a rank
+    gets stretch `sp_rank` of every one.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class Loader:
         micro_batch_size: int,
         dp_rank: int,
         dp_size: int,
+        sp_rank: int = 0,
+        sp_size: int = 1,
         shuffle: bool = True,
     ) -> None:
         if global_batch_size % (micro_batch_size * dp_size):
@@ -66,6 +69,7 @@ class Loader:
         self._micro_batch_size = micro_batch_size
         self._dp_rank = dp_rank
         self.dp_size = dp_size
+        self._sp_rank, self._sp_size = sp_rank, sp_size
         self._shuffle = shuffle
 
     def global_batch(self, step: int) -> GlobalBatch:
@@ -100,4 +104,6 @@ class Loader:
             place = begin + self._dp_rank * size
             chosen = indices[place : place + size]
             draws = self._draws(first + place, len(chosen))
-            yield MicroBatch(Batch.of(self._store.batch(chosen, draws, rows=size)), first + place)
+            batch = Batch.of(self._store.batch(chosen, draws, rows=size))
+            whole = self._sp_size == 1
+            yield MicroBatch(batch if whole else batch.stretch(self._sp_rank, self._sp_size), first + place)

@@ -179,6 +179,8 @@ def _loader(parts: Parts, store: str) -> Loader:
         micro_batch_size=batch.micro_batch_size,
         dp_rank=parts.topology.dp_rank(parts.ranks.rank),
         dp_size=parts.topology.dp,
+        sp_rank=parts.topology.sp_rank(parts.ranks.rank),
+        sp_size=parts.topology.sp,
     )
 
 
@@ -206,7 +208,15 @@ def _saving(
     keep = Retention(spec.checkpoint.keep_last, watch.best)
     frozen = frozen_checksum(ready.engine) if spec.model.adapter else None
     saver = Saver(
-        parts.run, ready.engine, keep, spec.precision.dtype, record.convergence_hash, average, frozen, teacher_checksum
+        parts.run,
+        ready.engine,
+        keep,
+        spec.precision.dtype,
+        record.convergence_hash,
+        average,
+        frozen,
+        teacher_checksum,
+        spec.parallel.model_dump(),
     )
 
     def save(state: TrainState) -> None:

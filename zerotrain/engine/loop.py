@@ -88,13 +88,13 @@ def train_step(training: Training, step: int) -> None:
 def make_update(training: Training, batch: GlobalBatch) -> Update:
     """Accumulates the gradients of a global batch and lets the optimizer step once.
 
-    DeepSpeed averages gradients over the ranks; scaled by ranks / targets, the mean over ranks is the mean over the
+    DeepSpeed averages gradients over ranks; scaled by ranks / targets, the mean over ranks is the mean over the
     targets, whatever the number of micro-batches and however the targets are spread over them. Ranks that share a layer
-    by tensor parallelism have the same loss.
+    by tensor parallelism have the same loss; those that share a sample have the losses of its parts.
     """
     engine, topology = training.ready.engine, training.topology
     device = device_of(engine)
-    scale = topology.reducing / batch.counts.targets
+    scale = _divisor(training) / batch.counts.targets
     total = torch.zeros((), dtype=torch.float64, device=device)
     grad_norm: float | None = None
     for micro_batch in batch.micro_batches:
@@ -116,6 +116,16 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
         skipped=not engine.was_step_applied(),
         stop_is_requested=requests > 0,
     )
+
+
+def _divisor(training: Training) -> int:
+    """Returns by how many ranks DeepSpeed divides the sum of gradients.
+
+    These are the data-parallel ones; at stage 3 Ulysses' are among them (`reduce_scatter_coalesced` in runtime/comm/
+    coalesced_collectives.py), although the sum over a sample's parts is meant.
+    """
+    topology, at_stage_3 = training.topology, training.spec.zero.stage == 3
+    return topology.dp * (topology.sp if at_stage_3 else 1)
 
 
 def learning_rate_factor(training: Training, step: int) -> float:

@@ -27,6 +27,7 @@ from zerotrain.modeling.batch_norm import even_out, normalize_in_fp32
 from zerotrain.modeling.groups import for_optimizer, freeze, trained_groups
 from zerotrain.modeling.load import load_model
 from zerotrain.modeling.recompute import enable_recompute
+from zerotrain.modeling.sequence import divide_attention
 from zerotrain.modeling.unwrap import module_of
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.run import RunSpec
@@ -74,7 +75,8 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     groups = trained_groups(model, spec.optimizer)
     recorder = RecordingDict(ds_config)
     parameters: Any = for_optimizer(model, groups)
-    engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=recorder)
+    mpu = divide_attention(model, spec.parallel.sp) if spec.parallel.sp > 1 else None
+    engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, mpu=mpu, config=recorder)
     limit_all_groups(spec.launch.timeout)
     restore_groups(engine)
     refuse_differences(engine, recorder, groups)

@@ -42,10 +42,9 @@ class Topology:
         """
         return rank // (self.tp * self.sp) % self.dp
 
-    @property
-    def reducing(self) -> int:
-        """Number of ranks over whose gradients DeepSpeed takes the mean: Ulysses' ranks are among them."""
-        return self.dp * self.sp
+    def sp_rank(self, rank: int) -> int:
+        """Returns which stretch of its samples a rank has."""
+        return rank % self.sp
 
 
 def topology_of(

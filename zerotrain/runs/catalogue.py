@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,8 @@ class Manifest:
     files hold all weights."""
     teacher_checksum: str | None = None
     """Checksum of the weights of the teacher; None without one."""
+    parallel: Mapping[str, int] = field(default_factory=dict)
+    """Degrees of model parallelism by axis: `tp`, `pp`, `sp`, `ep`."""
     version: Literal[1] = 1
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)

@@ -9,13 +9,13 @@ from zerotrain.compile.resolve import Resolved
 def emit_batch(resolved: Resolved) -> Section:
     """Returns the batch triple; DeepSpeed asserts its identity against the number of ranks.
 
-    With tensor parallelism the global batch is left out: DeepSpeed takes all ranks for data-parallel ones when it
-    reads the triple (runtime/config.py), and would find another.
+    With tensor or sequence parallelism the global batch is left out: DeepSpeed takes all ranks for data-parallel ones
+    when it reads the triple (runtime/config.py), for `zero.Init` even with Ulysses, and would find another.
     """
     batch = resolved.spec.batch
     whole = Setting(batch.global_batch_size, "batch.global_batch_size", "as written")
     return {
-        **({"train_batch_size": whole} if resolved.topology.tp == 1 else {}),
+        **({"train_batch_size": whole} if resolved.topology.tp * resolved.topology.sp == 1 else {}),
         "train_micro_batch_size_per_gpu": Setting(batch.micro_batch_size, "batch.micro_batch_size", "as written"),
         "gradient_accumulation_steps": Setting(
             batch.gradient_accumulation_steps,
