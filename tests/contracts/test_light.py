@@ -75,7 +75,7 @@ def test_verbs_that_start_nothing_load_nothing_heavy(tmp_path: Path) -> None:
     assert not set(HEAVY) & {name.partition(".")[0] for name in loaded}
 
 
-@pytest.mark.parametrize("verb", ["train", "resume", "status", "export", "doctor"])
+@pytest.mark.parametrize("verb", ["train", "parity", "resume", "status", "export", "doctor"])
 def test_the_other_verbs_load_nothing_heavy_before_they_need_it(tmp_path: Path, verb: str) -> None:
     words = [verb, str(tmp_path / "gone.yaml"), *(["-o", str(tmp_path / "out")] if verb == "export" else [])]
     result = run(VERBS, [words])

@@ -20,6 +20,7 @@ VERBS = {
     "adopt": "write a draft spec from a DeepSpeed or Accelerate config",
     "explain": "tell about a code, or where a compiled value comes from",
     "doctor": "tell whether this machine is ready for a spec",
+    "parity": "train a few steps on the spec's ranks and on one plain rank, and compare",
     "train": "check, prepare, start and follow a run",
     "resume": "continue a run from its last checkpoint, exactly",
     "status": "tell where a run stands",
