@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,25 @@ import yaml
 
 from zerotrain.runs.history import curve, rows
 from zerotrain.runs.layout import RunDirectory
+
+_DRAW = 20261122
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leaves as many cases of a `sampled` test in the usual run as it says, and makes the others slow."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("sampled") and not item.get_closest_marker("slow"):
+            cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    for name, found in cases.items():
+        mark = found[0].get_closest_marker("sampled")
+        count = mark.args[0] if mark else len(found)
+        drawn = random.Random(f"{name} {_DRAW}").sample(range(len(found)), min(count, len(found)))
+        for place, item in enumerate(found):
+            if place not in drawn:
+                item.add_marker("slow")
+
 
 TINY: dict[str, Any] = {
     "name": "tiny",

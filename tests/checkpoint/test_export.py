@@ -28,6 +28,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_an_export_of_every_stage_has_the_trained_weights(train, stage, precision):
@@ -43,6 +44,7 @@ def test_an_export_of_every_stage_has_the_trained_weights(train, stage, precisio
     assert all(torch.equal(tensor, weights[name].to(dtype)) for name, tensor in loaded.state_dict().items())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("architecture", CONFIGS)
 def test_an_export_predicts_what_the_trained_model_measured(train, architecture, tied):

@@ -9,6 +9,7 @@ from zerotrain.checkpoint.weights import whole_weights
 from zerotrain.runs.catalogue import catalogue
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("ranks_", [1, 2])
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_master_weights_of_every_stage_are_the_same(train, optimizer, ranks_):

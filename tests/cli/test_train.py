@@ -169,6 +169,7 @@ def test_useless_data_is_named_at_its_place_in_the_spec(write, zerotrain, tmp_pa
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_killed_rank_ends_the_run_and_a_resume_is_bitwise_the_same(write, zerotrain, start, tmp_path, launcher):
     """15 steps, SIGKILL, resume: every logged loss is that of an uninterrupted run."""
@@ -202,6 +203,7 @@ MEASURED = {
 """Whichever step it is stopped after, that step is to be measured."""
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("launcher", "asked"), [("local", "us"), ("local", "a rank"), ("deepspeed", "us"), ("torchrun", "us")]
 )

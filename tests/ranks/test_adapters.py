@@ -60,6 +60,7 @@ def test_stages_ranks_and_micro_batches_do_not_change_the_losses(train: Any, bas
     assert read_record(first.run).model["trainable_params"] < read_record(first.run).model["params"] / 3
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_in_bf16_every_stage_is_exported_both_ways_and_the_base_stays(
     train: Any, base: Path, stage: int, tmp_path: Path
@@ -147,6 +148,7 @@ def test_a_base_that_is_gone_is_told_by_the_export(train: Any, base: Path, tmp_p
     assert not list(tmp_path.glob("*export*"))
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("implementation", ["torch", "deepspeed"])
 @pytest.mark.parametrize("stage", [0, 3])
 def test_recomputed_activations_give_the_adapter_the_same_gradients(

@@ -60,6 +60,7 @@ def reference(ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return average_of(ranks.train(tmp_path_factory.mktemp("reference"), AVERAGED, 1))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("stage", "precision", "world", "offload"),
     [
@@ -130,6 +131,7 @@ def metrics(result: Any) -> list[dict[str, float]]:
     return [row["metrics"] for row in result.rows("eval")]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_it_is_evaluated_beside_the_weights_which_are_then_as_they_were(train, evaluated, stage, precision):

@@ -34,6 +34,7 @@ def weights_before(result: Any) -> StateDict:
     return load_model(spec.model, {"zero_optimization": {"stage": 0}}, spec.seed).state_dict()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_frozen_weights_do_not_change_by_a_bit(train, partly_frozen, stage, precision, tmp_path):
@@ -54,6 +55,7 @@ def test_frozen_weights_do_not_change_by_a_bit(train, partly_frozen, stage, prec
     assert result.losses == pytest.approx(partly_frozen.losses, rel=1e-5 if precision == "fp32" else 1e-2)
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("own", [{"model.freeze": FREEZE}, {"optimizer.groups": [{"match": "lm_head", "lr": 5e-3}]}])
 @pytest.mark.parametrize("stage", [1, 3])
 def test_a_continued_run_with_frozen_weights_or_groups_is_bitwise_the_same(train, ranks, stage, own):

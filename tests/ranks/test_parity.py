@@ -20,6 +20,7 @@ def reference(ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return ranks.train(tmp_path_factory.mktemp("reference"), changes, 1)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(("micro", "world"), SPLITS)
 def test_fp32_has_the_same_losses_and_gradient_norms_however_it_is_divided(train, reference, stage, micro, world):
@@ -149,6 +150,7 @@ def bf16_reference(ranks: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return ranks.train(tmp_path_factory.mktemp("bf16"), changes, 1)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(("micro", "world"), SPLITS)
 def test_bf16_has_the_same_losses_within_its_rounding(train, bf16_reference, reference, stage, micro, world):
@@ -180,6 +182,7 @@ def test_the_mean_is_over_tokens_not_over_micro_batches(train):
     assert divided.grad_norms == pytest.approx(whole.grad_norms, rel=1e-4)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "optimizer",
@@ -224,6 +227,7 @@ def untrained(result: Any) -> list[str]:
     return [name for name, weight in before.items() if torch.equal(after[name].float(), weight.to(rounded).float())]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("implementation", ["torch", "deepspeed"])
 @pytest.mark.parametrize("stage", [0, 3])
 def test_activation_checkpointing_does_not_change_the_loss(train, reference, implementation, stage):

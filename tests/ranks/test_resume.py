@@ -21,6 +21,7 @@ def forget_the_end(result: Any) -> None:
     shutil.rmtree(result.run.checkpoints / "step-6")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_every_loss_after_a_resume_is_bitwise_that_of_the_uninterrupted_run(train, ranks, stage, precision):

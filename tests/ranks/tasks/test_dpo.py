@@ -42,6 +42,7 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(resumes_exactly: Any
     resumes_exactly(changes())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("stage", "world"), [(0, 1), (2, 2), (3, 2)])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_first_loss_is_the_logarithm_of_two(
