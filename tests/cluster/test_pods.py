@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
-from zerotrain.runs.attempts import attempts
+from zerotrain.runs.history import curve
 
 pytestmark = pytest.mark.cluster
 
 CHANGES: dict[str, Any] = {
-    "horizon": "300 steps",
+    "horizon": "60 steps",
     "zero": {"stage": 2},
     "checkpoint": {"save_every": "10 steps"},
     "hardware": {"num_nodes": 2, "gpus_per_node": 1},
@@ -109,10 +109,6 @@ class Cluster:
         return [pid for pid, command in said.items() if words in command]
 
 
-def steps_of_first(run: Any) -> int:
-    return attempts(run)[0].last_step or 0
-
-
 @pytest.fixture
 def cluster(machines: Any, tmp_path: Path, tiny: dict[str, Any], watched: Any) -> Iterator[Cluster]:
     made = [path for path in (Path("/etc/zerotrain"), Path("/workspace")) if not path.exists()]
@@ -136,12 +132,13 @@ def test_pods_train_through_a_kill_and_an_eviction_as_if_nothing_had_been(cluste
 
     cluster.wait_for((cluster.run.checkpoints / "step-10").exists)
     os.kill(cluster.processes(1, b"-u -m zerotrain.worker")[0], signal.SIGKILL)
-    cluster.wait_for(lambda: cluster.run.outcomes()[1:] and len(cluster.run.losses()) > steps_of_first(cluster.run))
+    cluster.wait_for(lambda: any(row["attempt"] > 1 and row["step"] > 15 for row in curve(cluster.run).values()))
     counted = len(cluster.counted)
     cluster.pods[0].send_signal(signal.SIGTERM)
     cluster.wait_for(lambda: all(pod.poll() == 0 for pod in cluster.pods.values()))
 
-    assert cluster.run.outcomes() == ["failed", "stopped", "finished"], cluster.said()
+    *failed, stopped, finished = cluster.run.outcomes()
+    assert (set(failed), stopped, finished) == ({"failed"}, "stopped", "finished"), cluster.said()
     assert 1 <= counted <= 4  # a pod that is there before the old ones are gone fails once more
     assert len(cluster.counted) == counted, "pods that were driven away, or stopped with them, have been counted"
     assert cluster.run.losses() == type(cluster.run)(cluster.volume / "whole").losses()
