@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -84,12 +84,13 @@ def accumulate(engine: PipelineEngine, task: Task, batch: GlobalBatch, scale: fl
     def judge(logits: torch.Tensor, micro_batch: Batch) -> torch.Tensor:
         computed.logits = logits
         loss = task.loss(computed, micro_batch).total
+        computed.logits = None
         total.add_(loss.detach())
         return loss * scale
 
     module_of(engine).loss_fn = judge
     with _reseeded(module_of(engine), derived_seed(seed, "dropout", batch.first_sample, "rank", dist.get_rank())):
-        engine.train_batch(_fed(micro.batch for micro in batch.micro_batches))
+        engine.train_batch(_fed((micro.batch for micro in batch.micro_batches), device_of(engine)))
     return total
 
 
@@ -104,6 +105,7 @@ def measure(engine: PipelineEngine, task: Task, micro_batches: Iterator[MicroBat
     def judge(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         computed.logits = logits
         meter.add(batch)
+        computed.logits = None
         return logits.new_zeros(())
 
     while some := [micro.batch for micro in islice(micro_batches, engine.micro_batches)]:
@@ -148,12 +150,13 @@ def _grad_norm(engine: PipelineEngine) -> float:
 def _judge(engine: PipelineEngine, judge: Judge, batches: Sequence[Batch]) -> None:
     module_of(engine).loss_fn = judge
     run: Any = engine.eval_batch
-    run(_fed(iter(batches)), reduce_output=None, bcast_loss=False, num_micro_batches=len(batches))
+    fed = _fed(batches, device_of(engine))
+    run(fed, reduce_output=None, bcast_loss=False, num_micro_batches=len(batches))
 
 
-def _fed(batches: Iterator[Batch]) -> Iterator[tuple[tuple[torch.Tensor, torch.Tensor], Batch]]:
+def _fed(batches: Iterable[Batch], device: torch.device) -> Iterator[tuple[tuple[torch.Tensor, torch.Tensor], Batch]]:
     """Yields what the first stage computes with, and what the last one judges by."""
-    for batch in batches:
+    for batch in (batch.to(device) for batch in batches):
         yield (batch["input_ids"], batch["position_ids"]), batch
 
 
