@@ -66,8 +66,13 @@ CHECKPOINTINGS = (
     "{granularity: full, implementation: deepspeed, cpu_checkpointing: true, partition_activations: true}",
 )
 
-INSIDE_PYDANTIC = ("zero_optimization.offload_optimizer.", "zero_optimization.offload_param.", "tensorboard.")
-"""Sections pydantic reads in one piece, without asking the dictionary; their values are compared instead."""
+INSIDE_PYDANTIC = (
+    "zero_optimization.offload_optimizer.",
+    "zero_optimization.offload_param.",
+    "tensorboard.",
+    "pipeline.",
+)
+"""Sections that are read in one piece, without asking the dictionary; their values are compared instead."""
 
 KEPT = ("optimizer.params.", "scheduler.params.")
 """Sections the parser keeps for the engine, which hands them to the optimizer and the scheduler."""

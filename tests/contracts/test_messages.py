@@ -31,6 +31,7 @@ OVERRIDES: Mapping[str, Sequence[str]] = {
         "zero.stag=2",
         "model.config.hidden_sise=64",
         "parallel.pp=2",
+        "parallel.ep=2",
     ),
 }
 """What is laid over a spec of that name."""

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
+from zerotrain.checkpoint.pipeline import in_model, is_pipeline, layer_weights
 from zerotrain.checkpoint.tensor_parallel import as_only_rank, joined, stage_3_parts, tensor_parallel_ranks
 from zerotrain.runs.catalogue import Checkpoint
 
@@ -27,8 +28,11 @@ _BF16_PARTITION = re.compile(r"^bf16_zero_pp_rank_(\d+)_mp_rank_00_optim_states\
 def whole_weights(checkpoint: Checkpoint) -> StateDict:
     """Returns the weights in host memory: the fp32 master weights at stages 1 to 3, the model's own at stage 0.
 
-    Frozen weights have no master weights and are the model's own. What tensor parallelism divides is put together.
+    Frozen weights have no master weights and are the model's own. What tensor parallelism or a pipeline divides is put
+    together.
     """
+    if is_pipeline(checkpoint.path):
+        return _pipeline_weights(checkpoint.path)
     stage, ranks = checkpoint.manifest.zero_stage, tensor_parallel_ranks(checkpoint.path)
     if len(ranks) == 1:
         return _weights(checkpoint.path, stage)
@@ -38,6 +42,17 @@ def whole_weights(checkpoint: Checkpoint) -> StateDict:
     with TemporaryDirectory() as folder:
         views = [as_only_rank(checkpoint.path, rank, Path(folder)) for rank in ranks]
         return joined([_weights(view, stage) for view in views], plan)
+
+
+def _pipeline_weights(directory: Path) -> StateDict:
+    """Returns the weights of all stages: of the layers, which in fp32 are the master weights, or those beside them."""
+    weights = layer_weights(directory)
+    if not _bf16_partitions(directory):
+        return weights
+    with TemporaryDirectory() as folder:
+        for rank in tensor_parallel_ranks(directory):  # a stage counts as one in the names of files
+            weights |= in_model(_bf16_optimizer_weights(as_only_rank(directory, rank, Path(folder))))
+    return weights
 
 
 def _weights(directory: Path, stage: int) -> StateDict:
@@ -92,7 +107,7 @@ def _bf16_optimizer_weights(directory: Path) -> StateDict:
     """
     states = _load(directory / _MODEL)
     partitions = [_load(file)["optimizer_state_dict"] for file in _bf16_partitions(directory)]
-    weights: StateDict = dict(states["module"])
+    weights: StateDict = dict(states["module"] or {})  # a pipeline's are in other files
     for group, shapes in enumerate(states["param_shapes"]):
         flat = torch.cat([partition["single_partition_of_fp32_groups"][group] for partition in partitions])
         start = 0

@@ -11,6 +11,7 @@ from zerotrain.compile.resolve import Resolved
 from zerotrain.compile.sections.batch import emit_batch
 from zerotrain.compile.sections.optimizer import emit_clipping, emit_optimizer
 from zerotrain.compile.sections.parallel import emit_tensor_parallel
+from zerotrain.compile.sections.pipeline import emit_pipeline
 from zerotrain.compile.sections.precision import emit_precision
 from zerotrain.compile.sections.rest import emit_activation_checkpointing, emit_housekeeping, emit_monitors
 from zerotrain.compile.sections.schedule import emit_schedule
@@ -32,8 +33,8 @@ _ALWAYS: tuple[Emitter, ...] = (
 )
 _EMITTERS: Mapping[Target, tuple[Emitter, ...]] = {
     # Our loop sets the learning rate and writes the events.
-    "zerotrain": (*_ALWAYS, emit_optimizer),
-    "deepspeed": (*_ALWAYS, emit_optimizer, emit_schedule, emit_monitors),
+    "zerotrain": (*_ALWAYS, emit_pipeline, emit_optimizer),
+    "deepspeed": (*_ALWAYS, emit_pipeline, emit_optimizer, emit_schedule, emit_monitors),
     # HF Trainer compares optimizer and scheduler with its own arguments and refuses a difference.
     "hf": (*_ALWAYS, emit_optimizer, emit_schedule),
     # An Accelerate script brings its own optimizer and scheduler, and must not find them here.

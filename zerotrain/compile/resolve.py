@@ -223,9 +223,12 @@ class _Settling:
         bucket = min(max(hidden * hidden, _SMALLEST_BUCKET), _LARGEST_BUCKET)
         gpu = find_gpu(self.spec.hardware.gpu)
         on_gpu = gpu is None or not gpu.host
+        overlap = (on_gpu, f"hardware is `{self.spec.hardware.gpu}`")
+        if self.topology.pp > 1:
+            overlap = (False, "a pipeline reduces gradients once, after its last micro-batch")
         square = f"hidden_size {hidden} squared"
         values = {
-            "overlap_comm": (on_gpu, f"hardware is `{self.spec.hardware.gpu}`"),
+            "overlap_comm": overlap,
             "reduce_bucket_size": (bucket, f"{square}, at least {_SMALLEST_BUCKET}, at most {_LARGEST_BUCKET}"),
             "prefetch_bucket_size": (9 * hidden * hidden // 10, f"0.9 x {square}"),
             "param_persistence_threshold": (10 * hidden, f"10 x hidden_size {hidden}"),

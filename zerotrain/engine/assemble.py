@@ -27,6 +27,7 @@ from zerotrain.engine.hooks import Average, Evaluate, LogUpdates, Save
 from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.isolation import refuse_entangled, refuse_leaks
 from zerotrain.engine.loop import Hook, Training
+from zerotrain.engine.pipeline import model_to_call
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.reduce import any_rank
 from zerotrain.engine.setup import ReadyEngine
@@ -145,7 +146,8 @@ def _teacher(parts: Parts, engine: DeepSpeedEngine, task: DistillTask) -> Model:
 
 def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: NextToken) -> None:
     with evaluating(engine):
-        for model in (engine, task.teacher) if isinstance(task, Distill) else (engine,):
+        own = model_to_call(engine)
+        for model in (own, task.teacher) if isinstance(task, Distill) else (own,):
             refuse_leaks(partial(task.logits, model), parts.record.data.vocab_size, device_of(engine))
 
 

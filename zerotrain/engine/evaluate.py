@@ -7,9 +7,11 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
+from deepspeed.runtime.pipe.engine import PipelineEngine
 
 from zerotrain.data.loader import Loader
 from zerotrain.engine.device import device_of, evaluating
+from zerotrain.engine.pipeline import measure
 from zerotrain.modeling.batch_norm import average_statistics
 from zerotrain.modeling.unwrap import module_of
 from zerotrain.runs.files import write_json
@@ -29,9 +31,13 @@ def evaluate(
     device = device_of(engine)
     average_statistics(module_of(engine))
     with evaluating(engine), torch.no_grad():
-        meter = task.meter(engine, device)
-        for micro_batch in loader.sequential(max_samples):
-            meter.add(micro_batch.batch.to(device))
+        micro_batches = loader.sequential(max_samples)
+        if isinstance(engine, PipelineEngine):
+            meter = measure(engine, task, micro_batches)
+        else:
+            meter = task.meter(engine, device)
+            for micro_batch in micro_batches:
+                meter.add(micro_batch.batch.to(device))
     if isinstance(meter, ReportingMeter) and report is not None:
         content = meter.report()
         if dist.get_rank() == 0:

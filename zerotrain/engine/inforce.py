@@ -76,6 +76,8 @@ def _value(config: Any, key: str) -> Any:
         return _from_model(getattr(config, _MODELS[section]), inside.split("."))
     if section in _PARAMETERS and inside.startswith("params."):
         return (getattr(config, _PARAMETERS[section]) or {}).get(inside.removeprefix("params."), _UNKNOWN)
+    if section == "pipeline":
+        return config.pipeline.get(inside, _UNKNOWN)
     recomputing = config.activation_checkpointing_config
     return getattr(recomputing, inside, _UNKNOWN) if section == "activation_checkpointing" else _UNKNOWN
 

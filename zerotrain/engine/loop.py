@@ -8,12 +8,14 @@ from typing import Protocol
 
 import torch
 from deepspeed import DeepSpeedEngine
+from deepspeed.runtime.pipe.engine import PipelineEngine
 
 from zerotrain.compile.schedule import lr_factor
 from zerotrain.data.loader import GlobalBatch, Loader
 from zerotrain.engine.device import device_of
 from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.norm import gradient_norm
+from zerotrain.engine.pipeline import accumulate
 from zerotrain.engine.reduce import sum_over_ranks
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
@@ -95,16 +97,11 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
     engine, topology = training.ready.engine, training.topology
     device = device_of(engine)
     scale = _divisor(training) / batch.counts.targets
-    total = torch.zeros((), dtype=torch.float64, device=device)
     grad_norm: float | None = None
-    for micro_batch in batch.micro_batches:
-        torch.manual_seed(derived_seed(training.spec.seed, "dropout", micro_batch.first_sample))
-        loss = training.task.loss(engine, micro_batch.batch.to(device))
-        engine.backward(loss.total * scale, scale_wrt_gas=False)
-        total += loss.total.detach()
-        if engine.is_gradient_accumulation_boundary():
-            grad_norm = _unwrapped_grad_norm(engine)
-        engine.step()
+    if isinstance(engine, PipelineEngine):
+        total = accumulate(engine, training.task, batch, scale, training.spec.seed)
+    else:
+        total, grad_norm = _accumulate(training, batch, scale)
     requested = torch.tensor(float(training.requests.received is not None), dtype=total.dtype, device=device)
     loss, requests = sum_over_ranks(torch.stack([total, requested])).tolist()
     return Update(
@@ -126,6 +123,23 @@ def _divisor(training: Training) -> int:
     """
     topology, at_stage_3 = training.topology, training.spec.zero.stage == 3
     return topology.dp * (topology.sp if at_stage_3 else 1)
+
+
+def _accumulate(training: Training, batch: GlobalBatch, scale: float) -> tuple[torch.Tensor, float | None]:
+    """Returns the loss summed over this rank's micro-batches, and the gradient norm where DeepSpeed computes none."""
+    engine = training.ready.engine
+    device = device_of(engine)
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    grad_norm: float | None = None
+    for micro_batch in batch.micro_batches:
+        torch.manual_seed(derived_seed(training.spec.seed, "dropout", micro_batch.first_sample))
+        loss = training.task.loss(engine, micro_batch.batch.to(device))
+        engine.backward(loss.total * scale, scale_wrt_gas=False)
+        total += loss.total.detach()
+        if engine.is_gradient_accumulation_boundary():
+            grad_norm = _unwrapped_grad_norm(engine)
+        engine.step()
+    return total, grad_norm
 
 
 def learning_rate_factor(training: Training, step: int) -> float:

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from deepspeed import DeepSpeedEngine
+from deepspeed.runtime.activation_checkpointing import checkpointing
+from deepspeed.runtime.pipe.engine import PipelineEngine
 from deepspeed.runtime.utils import is_model_parallel_parameter
 
 from zerotrain.compile.sections.groups import Group
@@ -15,6 +17,7 @@ from zerotrain.engine.device import groups_of
 from zerotrain.engine.inforce import dtype_name, values_in_force
 from zerotrain.engine.recorder import RecordingDict
 from zerotrain.errors import EngineError
+from zerotrain.modeling.unwrap import module_of
 
 _CLASSES = {
     "adam": {"FusedAdam", "DeepSpeedCPUAdam"},
@@ -30,8 +33,9 @@ _CLASSES = {
     "adamax": {"Adamax"},
     "adafactor": {"Adafactor"},
 }
-_VALIDATED = ("zero_optimization.", "compile.", "tensor_parallel.", "timers.throughput.")
-"""Sections with sections inside that pydantic reads: it refuses unknown keys there, and reads past our record."""
+_VALIDATED = ("zero_optimization.", "compile.", "tensor_parallel.", "timers.throughput.", "pipeline.")
+"""Sections with sections inside that pydantic reads: it refuses unknown keys there, and reads past our record. That of
+the pipeline is copied as a whole, and read back from its engine."""
 
 _GROUP_VALUES = (
     *("lr", "betas", "eps", "weight_decay", "momentum", "nesterov", "dampening", "bias_correction"),
@@ -78,6 +82,8 @@ def _engine_values(engine: DeepSpeedEngine, flat: Mapping[str, Any]) -> Iterator
     if isinstance(accumulation, torch.dtype):
         yield "data_types.grad_accum_dtype", dtype_name(accumulation)
     yield "tensor_parallel.autotp_size", _tensor_parallel_size(engine)
+    if isinstance(engine, PipelineEngine):
+        yield from _pipeline_values(engine)
     if "zero_optimization.offload_optimizer.device" in flat:
         yield "zero_optimization.offload_optimizer.device", _offload_device(engine)
 
@@ -86,6 +92,14 @@ def _tensor_parallel_size(engine: DeepSpeedEngine) -> int:
     """Returns over how many ranks layers are really divided."""
     is_divided = any(is_model_parallel_parameter(parameter) for parameter in engine.parameters())
     return engine.autotp_size() if is_divided else 1
+
+
+def _pipeline_values(engine: PipelineEngine) -> Iterator[tuple[str, Any]]:
+    yield "pipeline.activation_checkpoint_interval", module_of(engine).activation_checkpoint_interval
+    yield "pipeline.pipe_partitioned", engine.is_pipe_partitioned
+    yield "pipeline.grad_partitioned", engine.is_grad_partitioned
+    is_reentrant = module_of(engine).activation_checkpoint_func is not checkpointing.non_reentrant_checkpoint
+    yield "pipeline.use_reentrant", is_reentrant
 
 
 def _offload_device(engine: DeepSpeedEngine) -> str:

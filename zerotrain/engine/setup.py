@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import deepspeed
@@ -17,6 +18,7 @@ from torch.distributed import distributed_c10d
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
+from zerotrain.engine.pipeline import norm_over_stages
 from zerotrain.engine.quirks import drop_orphaned_states, restore_groups, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
@@ -25,7 +27,8 @@ from zerotrain.hardware.probe import cpu_count
 from zerotrain.modeling.adapters import add_adapter
 from zerotrain.modeling.batch_norm import even_out, normalize_in_fp32
 from zerotrain.modeling.groups import for_optimizer, freeze, trained_groups
-from zerotrain.modeling.load import load_model
+from zerotrain.modeling.load import load_for_pipeline, load_model
+from zerotrain.modeling.pipeline import pipeline_of
 from zerotrain.modeling.recompute import enable_recompute
 from zerotrain.modeling.sequence import divide_attention
 from zerotrain.modeling.unwrap import module_of
@@ -65,23 +68,27 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     """
     ds_config = json.loads(run.ds_config.read_text(encoding="utf-8"))
     say("building the model")
-    model = load_model(spec.model, ds_config, spec.seed, HEADS[spec.task.type])
+    stages = spec.parallel.pp
+    load = load_for_pipeline if stages > 1 else partial(load_model, ds_config=ds_config, head=HEADS[spec.task.type])
+    model = load(spec.model, seed=spec.seed)
     if facts.vocab_size:
         refuse_small_vocabulary(model.config.get_text_config().vocab_size, facts)
         model.config.use_cache = False
     add_adapter(model, spec.model, HEADS[spec.task.type], spec.seed, ds_config)
     enable_recompute(model, spec.activation_checkpointing, ds_config)
     freeze(model, spec.model.freeze)
-    groups = trained_groups(model, spec.optimizer)
+    trained = pipeline_of(model, spec.seed, stages) if stages > 1 else model
+    groups = trained_groups(trained, spec.optimizer)
     recorder = RecordingDict(ds_config)
-    parameters: Any = for_optimizer(model, groups)
+    parameters: Any = for_optimizer(trained, groups)
     mpu = divide_attention(model, spec.parallel.sp) if spec.parallel.sp > 1 else None
-    engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, mpu=mpu, config=recorder)
+    engine, *_ = deepspeed.initialize(model=trained, model_parameters=parameters, mpu=mpu, config=recorder)
     limit_all_groups(spec.launch.timeout)
     restore_groups(engine)
     refuse_differences(engine, recorder, groups)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
+    norm_over_stages(engine)
     _even_out(engine, spec)
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))
 

@@ -7,7 +7,7 @@ ranks and order of construction do not change the weights a run starts from; rou
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import deepspeed
@@ -19,14 +19,19 @@ _CONTAINERS = (nn.ModuleList, nn.ModuleDict, nn.Sequential, PreTrainedModel)
 """Modules whose own initialization never reaches into their children: gathering these would gather a whole model."""
 
 
-def initialize_weights(model: PreTrainedModel, seed: int, *, only: Collection[str] | None = None) -> None:
+def initialize_weights(
+    model: PreTrainedModel, seed: int, *, only: Collection[str] | None = None, within: Sequence[str] | None = None
+) -> None:
     """Gives every parameter its initial value, by the architecture's own rules.
 
-    With the names of some parameters, only the modules that own one of them. Parameters that ZeRO stage 3 has
-    partitioned are gathered one module at a time. All ranks must call this.
+    With the names of some parameters, `only` the modules that own one of them; with those of some modules, what is
+    `within` them. Parameters that ZeRO stage 3 has partitioned are gathered one module at a time. All ranks must call
+    this.
     """
     for name, module, owner in _children_first(model, "", model):
         if only is not None and not _owned(module, name) & set(only):
+            continue
+        if within is not None and not f"{name}.".startswith(tuple(f".{part}." for part in within)):
             continue
         parameters = list(module.parameters(recurse=not isinstance(module, _CONTAINERS)))
         _raise_buffers(module)

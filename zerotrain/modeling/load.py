@@ -50,6 +50,21 @@ def load_model(spec: ModelSpec, ds_config: Mapping[str, Any], seed: int, head: s
     return model
 
 
+def load_for_pipeline(spec: ModelSpec, seed: int) -> PreTrainedModel:
+    """Returns a causal language model of which a rank will keep a part: without weights, on the meta device.
+
+    Pretrained weights are there, whole and on every rank, until the parts are divided. Raises EngineError (ZT023) when
+    they are not there.
+    """
+    if spec.pretrained is not None:
+        return _pretrained(spec.pretrained, spec, {"zero_optimization": {"stage": 0}}, seed, "causal_lm")
+    config = model_config(spec)
+    with torch.device("meta"):
+        return MODELS["causal_lm"].from_config(
+            config, dtype=torch.float32, attn_implementation=_attention(spec, config)
+        )
+
+
 def model_config(spec: ModelSpec) -> PretrainedConfig:
     """Returns the transformers config of a spec; raises EngineError (ZT023) when pretrained weights are not there."""
     if spec.pretrained is None:

@@ -29,7 +29,7 @@ def unavailable_axis(case: Case) -> Iterator[Diagnostic]:
     Wrong: `parallel: {ep: 2}`
     Right: `zero: {stage: 3}`, which divides the weights over all ranks
     """
-    for axis in ("pp", "ep"):
+    for axis in ("ep",):
         degree = getattr(case.spec.parallel, axis)
         if degree > 1:
             message = f"`{axis}: {degree}` is not available in this version"
