@@ -137,7 +137,7 @@ def _unwrapped_grad_norm(engine: DeepSpeedEngine) -> float | None:
     """Returns the gradient norm where DeepSpeed computes none: at stage 0 in fp32 (engine `_take_model_step`)."""
     if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
         return None
-    return gradient_norm(engine)
+    return gradient_norm(engine).item()
 
 
 def _reported_grad_norm(engine: DeepSpeedEngine) -> float | None:

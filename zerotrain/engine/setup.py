@@ -17,7 +17,7 @@ from torch.distributed import distributed_c10d
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
-from zerotrain.engine.quirks import drop_orphaned_states, restore_groups, undo_dummy_step
+from zerotrain.engine.quirks import clip_by_whole_norm, drop_orphaned_states, restore_groups, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
@@ -74,7 +74,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     freeze(model, spec.model.freeze)
     groups = trained_groups(model, spec.optimizer)
     recorder = RecordingDict(ds_config)
-    parameters: Any = for_optimizer(model, groups)
+    parameters: Any = for_optimizer(model, groups, spec.parallel.ep)
     mpu = divide_attention(model, spec.parallel.sp) if spec.parallel.sp > 1 else None
     engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, mpu=mpu, config=recorder)
     limit_all_groups(spec.launch.timeout)
@@ -82,6 +82,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     refuse_differences(engine, recorder, groups)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
+    clip_by_whole_norm(engine)
     _even_out(engine, spec)
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))
 

@@ -23,7 +23,7 @@ def test_zt401_ranks_that_fill_no_axes(findings: Findings, caret: Caret) -> None
     assert "ZT401" not in [f.code for f in findings(parallel="{pp: 2}")]
 
 
-@pytest.mark.parametrize("axis", ["pp", "ep"])
+@pytest.mark.parametrize("axis", ["pp"])
 def test_zt402_an_axis_that_is_not_available(one: One, findings: Findings, caret: Caret, axis: str) -> None:
     finding = one(parallel=f"{{{axis}: 2}}", batch="{global_batch_size: 8, micro_batch_size: 4}")
 

@@ -26,10 +26,10 @@ def unavailable_axis(case: Case) -> Iterator[Diagnostic]:
     """A parallel degree other than data parallelism is asked for.
 
     Why: this version trains with data parallelism and ZeRO; another degree would be ignored, so it is refused.
-    Wrong: `parallel: {ep: 2}`
+    Wrong: `parallel: {pp: 2}`
     Right: `zero: {stage: 3}`, which divides the weights over all ranks
     """
-    for axis in ("pp", "ep"):
+    for axis in ("pp",):
         degree = getattr(case.spec.parallel, axis)
         if degree > 1:
             message = f"`{axis}: {degree}` is not available in this version"
