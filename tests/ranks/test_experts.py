@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -142,3 +143,13 @@ def test_recomputing_layers_does_not_change_the_loss(train, plain, stage, implem
     result = train(of("mixtral", stage, ep=2) | {"activation_checkpointing": recomputing}, 2)
 
     assert result.losses == pytest.approx(plain("mixtral").losses, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_example_learns(ranks, cache, tmp_path):
+    example = str(Path(__file__).parents[2] / "examples" / "mixtral_ep.yaml")
+
+    result = ranks.start(tmp_path, [example, f"data.cache={cache}"], 2, name="mixtral_ep", seconds=600)
+
+    assert result.losses[-1] < 0.85 * result.losses[0]
+    assert (result.run.export / "model.safetensors").is_file()

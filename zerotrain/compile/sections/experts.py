@@ -20,7 +20,6 @@ _ALWAYS: Mapping[str, tuple[Any, str]] = {
     "comm_backend": ("comm", "tokens travel by all-to-all, on every kind of hardware"),
     "combine_impl": ("weighted_sum", "what experts say is weighted and summed as transformers does it"),
     "score_apply": ("post", "tokens are weighted after the experts, as transformers does it"),
-    "load_balance_coeff": (None, "DeepSpeed refuses any other value"),
 }
 
 
