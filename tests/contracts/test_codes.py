@@ -203,6 +203,7 @@ CODES = {
     "ZT473": "no-experts",
     "ZT474": "excluded-by-experts",
     "ZT475": "other-expert-function",
+    "ZT476": "unused-router-loss",
     "ZT601": "missing-data",
     "ZT602": "not-utf8",
     "ZT603": "empty-data",

@@ -145,6 +145,34 @@ def test_recomputing_layers_does_not_change_the_loss(train, plain, stage, implem
     assert result.losses == pytest.approx(plain("mixtral").losses, rel=1e-4)
 
 
+@pytest.mark.parametrize("stage", [0, pytest.param(3, marks=pytest.mark.slow)])
+def test_the_load_of_experts_and_the_loss_of_routers_are_the_same_wherever_experts_are(train, plain, stage):
+    asked = {"model.config.output_router_logits": True, "model.config.router_aux_loss_coef": 0.5}
+
+    together = train(of("mixtral", 0) | asked, 2)
+    spread = train(of("mixtral", stage, ep=2) | asked, 2)
+
+    assert spread.losses == pytest.approx(together.losses, rel=1e-4)
+    assert spread.grad_norms == pytest.approx(together.grad_norms, rel=1e-4)
+    assert together.grad_norms != pytest.approx(plain("mixtral").grad_norms, rel=1e-3), "it is trained with"
+    for one, other in zip(together.rows("train"), spread.rows("train"), strict=True):
+        assert other["expert_load"] == pytest.approx(one["expert_load"], rel=0.02)
+        assert other["router_z_loss"] == pytest.approx(one["router_z_loss"], rel=1e-3)
+        assert other["router_loss"] == pytest.approx(one["router_loss"], rel=1e-3)
+        assert 0.5 <= other["router_loss"] < 2, "0.5 x about top_k, the least there is with an even load"
+
+
+def test_the_load_is_counted_once_though_layers_are_computed_twice(train, plain):
+    result = train(of("mixtral", 0) | {"activation_checkpointing": "full", "batch.micro_batch_size": 8}, 1)
+
+    reference = plain("mixtral")
+    for one, other in zip(reference.rows("train"), result.rows("train"), strict=True):
+        assert other["expert_load"] == pytest.approx(one["expert_load"], rel=0.02)
+        assert len(one["expert_load"]) == 2
+        assert 1 <= one["expert_load_max"] <= 4
+        assert one["router_loss"] == 0
+
+
 @pytest.mark.slow
 def test_the_example_learns(ranks, cache, tmp_path):
     example = str(Path(__file__).parents[2] / "examples" / "mixtral_ep.yaml")

@@ -29,6 +29,8 @@ class Update:
 
     loss: float
     """Mean over all targets of the global batch, on all ranks: trained tokens, or records, or pairs."""
+    auxiliary_loss: float
+    """Mean of what is trained beside the loss, such as an even load of experts."""
     grad_norm: float | None
     """Norm of the whole gradient before clipping."""
     lr: float
@@ -95,20 +97,22 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
     engine, topology = training.ready.engine, training.topology
     device = device_of(engine)
     scale = _divisor(training) / batch.counts.targets
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
     grad_norm: float | None = None
     for micro_batch in batch.micro_batches:
         torch.manual_seed(derived_seed(training.spec.seed, "dropout", micro_batch.first_sample))
         loss = training.task.loss(engine, micro_batch.batch.to(device))
-        engine.backward(loss.total * scale, scale_wrt_gas=False)
-        total += loss.total.detach()
+        engine.backward(loss.trained * scale, scale_wrt_gas=False)
+        sums += torch.stack([loss.total.detach(), loss.trained.detach()])
         if engine.is_gradient_accumulation_boundary():
             grad_norm = _unwrapped_grad_norm(engine)
         engine.step()
-    requested = torch.tensor(float(training.requests.received is not None), dtype=total.dtype, device=device)
-    loss, requests = sum_over_ranks(torch.stack([total, requested])).tolist()
+    requested = sums.new_tensor([training.requests.received is not None])
+    loss, trained, requests = sum_over_ranks(torch.cat([sums, requested])).tolist()
+    counted = batch.counts.targets * topology.tp
     return Update(
-        loss=loss / (batch.counts.targets * topology.tp),
+        loss=loss / counted,
+        auxiliary_loss=(trained - loss) / counted,
         grad_norm=_reported_grad_norm(engine) if grad_norm is None else grad_norm,
         lr=engine.get_lr()[0],
         tokens=batch.counts.tokens,

@@ -84,3 +84,14 @@ def test_zt475_another_function(one: One, findings: Findings, caret: Caret, key:
     assert (finding.code, finding.name, finding.severity) == ("ZT475", "other-expert-function", Severity.ERROR)
     assert (finding.place.key, caret(finding)) == (f"model.config.{key}", value)
     assert findings(model=model) == []
+
+
+def test_zt476_a_router_loss_that_nobody_trains_with(one: One, findings: Findings, caret: Caret) -> None:
+    model = f"{{architecture: mixtral, config: {{{MIXTRAL}, output_router_logits: true}}}}"
+
+    finding = one(model=model, task="{type: distill, teacher: {pretrained: some/where}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT476", "unused-router-loss", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("model.config.output_router_logits", "true")
+    assert finding.message == "`distill` does not train with the loss of the routers, so it would be ignored"
+    assert findings(model=model) == []

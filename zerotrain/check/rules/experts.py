@@ -14,6 +14,8 @@ from zerotrain.spec.suggest import listed
 _GATES = ("silu", "swish")
 """Names of the activation that AutoEP computes for every model in `PRESETS`."""
 
+_WITH_ROUTER_LOSS = ("pretrain", "sft")
+
 _EXCLUDED: Mapping[str, tuple[Callable[[RunSpec], object], str, str]] = {
     "ema": (
         lambda spec: spec.ema,
@@ -145,6 +147,20 @@ def other_expert_function(case: Case) -> Iterator[Diagnostic]:
         yield case.error("model.config.hidden_act", message, help="use `silu`, or `ep: 1`")
 
 
+@rule("ZT476", "unused-router-loss")
+def unused_router_loss(case: Case) -> Iterator[Diagnostic]:
+    """The loss of the routers is asked for in a task that does not train with it.
+
+    Why: transformers adds it to a loss of its own, which no task uses; only those below add it to theirs.
+    Wrong: `{task: {type: dpo}, model: {architecture: mixtral, config: {output_router_logits: true}}}`
+    Right: `{task: {type: pretrain}, model: {architecture: mixtral, config: {output_router_logits: true}}}`
+    """
+    if case.model[1].get("output_router_logits") is True and case.spec.task.type not in _WITH_ROUTER_LOSS:
+        message = f"`{case.spec.task.type}` does not train with the loss of the routers, so it would be ignored"
+        help = f"remove it, or train with {listed(_WITH_ROUTER_LOSS)}"
+        yield case.error("model.config.output_router_logits", message, help=help)
+
+
 RULES: tuple[Rule, ...] = (
     indivisible_experts,
     unfilled_expert_groups,
@@ -152,4 +168,5 @@ RULES: tuple[Rule, ...] = (
     no_experts,
     excluded_by_experts,
     other_expert_function,
+    unused_router_loss,
 )
