@@ -143,12 +143,18 @@ def refused_or_ignored(values: dict[str, Any], ranks: int) -> list[str]:
     return [*(f"{key} is not read" for key in unread), *nameless, *different]
 
 
+_RANKS_OF_EXAMPLES = 2
+"""Where the global batch is not in the JSON, because DeepSpeed would count other ranks."""
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_file_that_stands_ready_is_accepted(config: Path) -> None:
     values = json.loads(config.read_text())
     lot = values["train_micro_batch_size_per_gpu"] * values["gradient_accumulation_steps"]
 
-    assert refused_or_ignored(values, values["train_batch_size"] // lot) == []
+    ranks = values["train_batch_size"] // lot if "train_batch_size" in values else _RANKS_OF_EXAMPLES
+
+    assert refused_or_ignored(values, ranks) == []
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])

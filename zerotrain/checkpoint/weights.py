@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
+from zerotrain.checkpoint.experts import expert_ranks, gathered_weights
 from zerotrain.checkpoint.pipeline import in_model, is_pipeline, layer_weights
-from zerotrain.checkpoint.tensor_parallel import as_only_rank, joined, stage_3_parts, tensor_parallel_ranks
+from zerotrain.checkpoint.tensor_parallel import StateDict, as_only_rank, joined, stage_3_parts, tensor_parallel_ranks
 from zerotrain.runs.catalogue import Checkpoint
-
-StateDict = dict[str, torch.Tensor]
 
 AVERAGE = "ema_rank_{rank}.pt"
 """File of a checkpoint with what a rank holds of the average of the weights."""
 
 _MODEL = "mp_rank_00_model_states.pt"
+_PARTITIONED_MODEL = "zero_pp_rank_0_mp_rank_00_model_states.pt"
 _BF16_PARTITION = re.compile(r"^bf16_zero_pp_rank_(\d+)_mp_rank_00_optim_states\.pt$")
 
 
@@ -56,8 +56,11 @@ def _pipeline_weights(directory: Path) -> StateDict:
 
 
 def _weights(directory: Path, stage: int) -> StateDict:
+    states = _load(directory / (_PARTITIONED_MODEL if stage == 3 else _MODEL))
+    if expert_ranks(states) > 1:
+        return gathered_weights(directory, stage, states, _load)
     if stage == 0:
-        return _load(directory / _MODEL)["module"]
+        return states["module"]
     if stage == 1 and _bf16_partitions(directory):
         return _bf16_optimizer_weights(directory)
     with redirect_stdout(StringIO()):  # it says how much it has put together

@@ -9,6 +9,7 @@ from zerotrain.compile.dsconfig import ZEROTRAIN, DeepSpeedConfig, Section, Sett
 from zerotrain.compile.raw import laid_over, overwritten
 from zerotrain.compile.resolve import Resolved
 from zerotrain.compile.sections.batch import emit_batch
+from zerotrain.compile.sections.experts import emit_experts
 from zerotrain.compile.sections.optimizer import emit_clipping, emit_optimizer
 from zerotrain.compile.sections.parallel import emit_tensor_parallel
 from zerotrain.compile.sections.pipeline import emit_pipeline
@@ -28,6 +29,7 @@ _ALWAYS: tuple[Emitter, ...] = (
     emit_precision,
     emit_zero,
     emit_tensor_parallel,
+    emit_experts,
     emit_activation_checkpointing,
     emit_housekeeping,
 )

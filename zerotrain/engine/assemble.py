@@ -38,6 +38,7 @@ from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import surroundings
 from zerotrain.hardware.topology import Topology
 from zerotrain.modeling.batch_norm import average_statistics
+from zerotrain.modeling.routers import RouterMeter, expert_layers
 from zerotrain.modeling.teacher import Lesson, load_teacher
 from zerotrain.modeling.unwrap import module_of
 from zerotrain.monitor.console import Console
@@ -102,7 +103,9 @@ def assemble(
     if isinstance(task, Starting):
         _begin(parts, ready.engine, task, state.step)
     watch = Watch(spec, steps, evaluations(parts.run, state.step), lambda: catalogue(parts.run)[0])
-    hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps)]
+    layers = expert_layers(module_of(ready.engine))
+    routers = RouterMeter(layers, device_of(ready.engine)) if layers else None
+    hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps, routers)]
     if average is not None:
         hooks.append(Average(average))
     if parts.stores["validation"] is not None:

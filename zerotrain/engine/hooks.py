@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.engine.loop import Update
 from zerotrain.engine.state import TrainState
 from zerotrain.engine.watch import Watch
+from zerotrain.modeling.routers import RouterMeter
 from zerotrain.monitor.meters import Speed, StepClock, peak_bytes
 from zerotrain.monitor.sinks.base import Sink
 
@@ -24,12 +26,17 @@ class LogUpdates:
     attempt: int
     every: int
     last_step: int
+    routers: RouterMeter | None = None
+    """Tells of the routers of a model with experts."""
 
     def after_update(self, state: TrainState, update: Update) -> None:
         """Writes the row of an update."""
         seconds = self.clock.lap()
         if state.step % self.every == 0 or state.step == self.last_step:
-            self.sink.write(self._row(state, update, seconds))
+            self.sink.write(self._row(state, update, seconds) | self._of_routers(update))
+
+    def _of_routers(self, update: Update) -> dict[str, Any]:
+        return self.routers.read() | {"router_loss": update.auxiliary_loss} if self.routers else {}
 
     def _row(self, state: TrainState, update: Update, seconds: float) -> dict[str, object]:
         tokens_per_second = update.tokens / seconds

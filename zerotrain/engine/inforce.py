@@ -40,6 +40,9 @@ _TOP_LEVEL = (
 _MODELS = {"fp16": "float16_config", "bf16": "bfloat16_config", "zero_optimization": "zero_config"}
 """Sections that are a pydantic model of DeepSpeed's."""
 
+_PLAIN = {"activation_checkpointing": "activation_checkpointing_config", "expert_parallel": "expert_parallel_config"}
+"""Sections that are an object with an attribute for each key."""
+
 _PARAMETERS = {"optimizer": "optimizer_params", "scheduler": "scheduler_params"}
 """Sections whose `params` DeepSpeed keeps as they are."""
 
@@ -78,8 +81,7 @@ def _value(config: Any, key: str) -> Any:
         return (getattr(config, _PARAMETERS[section]) or {}).get(inside.removeprefix("params."), _UNKNOWN)
     if section == "pipeline":
         return config.pipeline.get(inside, _UNKNOWN)
-    recomputing = config.activation_checkpointing_config
-    return getattr(recomputing, inside, _UNKNOWN) if section == "activation_checkpointing" else _UNKNOWN
+    return getattr(getattr(config, _PLAIN[section]), inside, _UNKNOWN) if section in _PLAIN else _UNKNOWN
 
 
 def _plain(value: Any) -> Any:

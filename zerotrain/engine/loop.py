@@ -31,6 +31,8 @@ class Update:
 
     loss: float
     """Mean over all targets of the global batch, on all ranks: trained tokens, or records, or pairs."""
+    auxiliary_loss: float
+    """Mean of what is trained beside the loss, such as an even load of experts."""
     grad_norm: float | None
     """Norm of the whole gradient before clipping."""
     lr: float
@@ -95,17 +97,18 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
     by tensor parallelism have the same loss; those that share a sample have the losses of its parts.
     """
     engine, topology = training.ready.engine, training.topology
-    device = device_of(engine)
     scale = _divisor(training) / batch.counts.targets
     grad_norm: float | None = None
     if isinstance(engine, PipelineEngine):
-        total = accumulate(engine, training.task, batch, scale, training.spec.seed)
+        sums = accumulate(engine, training.task, batch, scale, training.spec.seed).repeat(2)
     else:
-        total, grad_norm = _accumulate(training, batch, scale)
-    requested = torch.tensor(float(training.requests.received is not None), dtype=total.dtype, device=device)
-    loss, requests = sum_over_ranks(torch.stack([total, requested])).tolist()
+        sums, grad_norm = _accumulate(training, batch, scale)
+    requested = sums.new_tensor([training.requests.received is not None])
+    loss, trained, requests = sum_over_ranks(torch.cat([sums, requested])).tolist()
+    counted = batch.counts.targets * topology.tp
     return Update(
-        loss=loss / (batch.counts.targets * topology.tp),
+        loss=loss / counted,
+        auxiliary_loss=(trained - loss) / counted,
         grad_norm=_reported_grad_norm(engine) if grad_norm is None else grad_norm,
         lr=engine.get_lr()[0],
         tokens=batch.counts.tokens,
@@ -126,20 +129,23 @@ def _divisor(training: Training) -> int:
 
 
 def _accumulate(training: Training, batch: GlobalBatch, scale: float) -> tuple[torch.Tensor, float | None]:
-    """Returns the loss summed over this rank's micro-batches, and the gradient norm where DeepSpeed computes none."""
+    """Returns the loss summed over this rank's micro-batches, and what is trained: the loss and what is added to it.
+
+    Also the gradient norm where DeepSpeed computes none.
+    """
     engine = training.ready.engine
     device = device_of(engine)
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
     grad_norm: float | None = None
     for micro_batch in batch.micro_batches:
         torch.manual_seed(derived_seed(training.spec.seed, "dropout", micro_batch.first_sample))
         loss = training.task.loss(engine, micro_batch.batch.to(device))
-        engine.backward(loss.total * scale, scale_wrt_gas=False)
-        total += loss.total.detach()
+        engine.backward(loss.trained * scale, scale_wrt_gas=False)
+        sums += torch.stack([loss.total.detach(), loss.trained.detach()])
         if engine.is_gradient_accumulation_boundary():
             grad_norm = _unwrapped_grad_norm(engine)
         engine.step()
-    return total, grad_norm
+    return sums, grad_norm
 
 
 def learning_rate_factor(training: Training, step: int) -> float:
@@ -151,7 +157,7 @@ def _unwrapped_grad_norm(engine: DeepSpeedEngine) -> float | None:
     """Returns the gradient norm where DeepSpeed computes none: at stage 0 in fp32 (engine `_take_model_step`)."""
     if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
         return None
-    return gradient_norm(engine)
+    return gradient_norm(engine).item()
 
 
 def _reported_grad_norm(engine: DeepSpeedEngine) -> float | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from deepspeed import DeepSpeedEngine
+from deepspeed.moe.utils import is_moe_param
 from deepspeed.ops.adam import DeepSpeedCPUAdam, FusedAdam
 from deepspeed.runtime.fp16.fused_optimizer import FP16_Optimizer
 from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
@@ -14,6 +16,7 @@ from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from torch._utils import _flatten_dense_tensors
 
 from zerotrain.engine.device import on_cpu
+from zerotrain.engine.norm import gradient_norm
 
 
 def undo_dummy_step(engine: DeepSpeedEngine) -> None:
@@ -72,6 +75,20 @@ def drop_orphaned_states(engine: DeepSpeedEngine) -> None:
     owned: set[torch.Tensor] = {parameter for group in basic.param_groups for parameter in group["params"]}
     for parameter in [parameter for parameter in basic.state if parameter not in owned]:
         del basic.state[parameter]
+
+
+def clip_by_whole_norm(engine: DeepSpeedEngine) -> None:
+    """Lets stage 0 in fp32 clip by the norm of the whole gradient where experts live on several ranks.
+
+    DeepSpeed takes the norm of what a rank holds, its own experts among it, and clips by the mean of these norms over
+    the ranks (`clip_grad_norm_` in runtime/utils.py), which is not the norm of the whole.
+    """
+    if any(is_moe_param(parameter) for parameter in engine.parameters()):
+        engine.clip_fp32_gradients = partial(_clip, engine)
+
+
+def _clip(engine: DeepSpeedEngine) -> None:
+    torch.nn.utils.clip_grads_with_norm_(engine.parameters(), engine.gradient_clipping(), gradient_norm(engine))
 
 
 def replay_bias_correction(engine: DeepSpeedEngine) -> None:

@@ -125,7 +125,8 @@ def _group_differences(
     engine: DeepSpeedEngine, params: Mapping[str, Any], groups: Sequence[Group]
 ) -> Iterator[tuple[str, Any, Any]]:
     expected = {group.name: group for group in groups}
-    found = [(group, str(group.get("name")).partition("-")[0]) for group in groups_of(engine)]
+    # Experts that are spread over ranks have a name by which DeepSpeed finds their ranks.
+    found = [(group, str(group.get("of", group.get("name"))).partition("-")[0]) for group in groups_of(engine)]
     if {name for _, name in found} != set(expected):
         yield "optimizer.groups", sorted(expected), sorted({name for _, name in found})
         return

@@ -19,7 +19,7 @@ from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
 from zerotrain.engine.pipeline import norm_over_stages
-from zerotrain.engine.quirks import drop_orphaned_states, restore_groups, undo_dummy_step
+from zerotrain.engine.quirks import clip_by_whole_norm, drop_orphaned_states, restore_groups, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
@@ -80,7 +80,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     trained = pipeline_of(model, spec.seed, stages) if stages > 1 else model
     groups = trained_groups(trained, spec.optimizer)
     recorder = RecordingDict(ds_config)
-    parameters: Any = for_optimizer(trained, groups)
+    parameters: Any = for_optimizer(trained, groups, spec.parallel.ep)
     mpu = divide_attention(model, spec.parallel.sp) if spec.parallel.sp > 1 else None
     engine, *_ = deepspeed.initialize(model=trained, model_parameters=parameters, mpu=mpu, config=recorder)
     limit_all_groups(spec.launch.timeout)
@@ -89,6 +89,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
     norm_over_stages(engine)
+    clip_by_whole_norm(engine)
     _even_out(engine, spec)
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,8 @@ from zerotrain.compile.sections.groups import Group, frozen, parameter_groups, u
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import EngineError
 from zerotrain.spec.training import OptimizerSpec
+
+_EXPERT = re.compile(r"[.]mlp[.]experts[.]\w+$")
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> None:
@@ -38,15 +41,26 @@ def trained_groups(model: nn.Module, optimizer: OptimizerSpec) -> list[Group]:
     return parameter_groups(optimizer, {name: _dimensions(parameter) for name, parameter in trained.items()})
 
 
-def for_optimizer(model: nn.Module, groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Returns the groups as `torch.optim` takes them; what a group does not say, it has from the optimizer."""
+def for_optimizer(model: nn.Module, groups: Sequence[Group], expert_ranks: int = 1) -> list[dict[str, Any]]:
+    """Returns the groups as `torch.optim` takes them; what a group does not say, it has from the optimizer.
+
+    With experts on several ranks, those of a group stand in one of their own, named as DeepSpeed looks for them.
+    """
     parameters = dict(model.named_parameters())
-    return [
-        {"params": [parameters[name] for name in group.parameters], "name": group.name}
-        | {"weight_decay": group.weight_decay}
-        | ({} if group.lr is None else {"lr": group.lr})
-        for group in groups
-    ]
+    experts = expert_parameters(parameters) if expert_ranks > 1 else frozenset[str]()
+    split: list[dict[str, Any]] = []
+    for group in groups:
+        values = {"of": group.name, "weight_decay": group.weight_decay} | ({} if group.lr is None else {"lr": group.lr})
+        dense = [parameters[name] for name in group.parameters if name not in experts]
+        spread = [parameters[name] for name in group.parameters if name in experts]
+        split += [{"params": dense, "name": group.name} | values] if dense else []
+        split += [{"params": spread, "name": f"ep_size_{expert_ranks}", "moe": True} | values] if spread else []
+    return split
+
+
+def expert_parameters(names: Iterable[str]) -> frozenset[str]:
+    """Returns the names of the weights of routed experts, which transformers 5 stacks under `experts`."""
+    return frozenset(name for name in names if _EXPERT.search(name))
 
 
 def _dimensions(parameter: nn.Parameter) -> int:

@@ -26,6 +26,13 @@ class SummedLoss:
     """Scalar in fp32."""
     targets: torch.Tensor
     """Number of trained tokens, classified records or compared pairs; a scalar integer."""
+    auxiliary: torch.Tensor | None = None
+    """What is trained beside the loss and not part of it, such as an even load of experts; summed in the same way."""
+
+    @property
+    def trained(self) -> torch.Tensor:
+        """What gradients are taken of."""
+        return self.total if self.auxiliary is None else self.total + self.auxiliary
 
 
 @dataclass(frozen=True)

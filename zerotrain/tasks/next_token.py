@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from zerotrain.tasks.base import Model
@@ -16,4 +18,8 @@ class NextToken:
 
     def logits(self, model: Model, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
         """Returns [batch, length, vocabulary] for ids and positions [batch, length]."""
-        return model(input_ids=input_ids, position_ids=position_ids, use_cache=False).logits
+        return self.output(model, input_ids, position_ids).logits
+
+    def output(self, model: Model, input_ids: torch.Tensor, position_ids: torch.Tensor) -> Any:
+        """Returns all that transformers returns."""
+        return model(input_ids=input_ids, position_ids=position_ids, use_cache=False)

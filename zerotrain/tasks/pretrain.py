@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import torch
 
 from zerotrain.data.batch import Batch
+from zerotrain.modeling.routers import router_loss
+from zerotrain.modeling.unwrap import module_of
 from zerotrain.spec.task import PretrainTask
 from zerotrain.tasks.base import Model, SummedLoss, TaskContext
 from zerotrain.tasks.losses import summed_cross_entropy
@@ -22,8 +25,14 @@ class Pretrain(NextToken):
         self._smoothing = context.task.label_smoothing
 
     def loss(self, model: Model, batch: Batch) -> SummedLoss:
-        """Returns the cross-entropy summed over all trained positions; labels are already shifted."""
-        return self._cross_entropy(model, batch, self._smoothing)
+        """Returns the cross-entropy summed over all trained positions; labels are already shifted.
+
+        What routers of experts add counts once for each of them.
+        """
+        output = self.output(model, batch["input_ids"], batch["position_ids"])
+        loss = summed_cross_entropy(output.logits, batch["labels"], self._smoothing)
+        added = router_loss(module_of(model), output)
+        return loss if added is None else replace(loss, auxiliary=added * loss.targets)
 
     def meter(self, model: Model, device: torch.device) -> PerplexityMeter:
         """Returns a meter of loss and perplexity, both without label smoothing."""

@@ -23,16 +23,6 @@ def test_zt401_ranks_that_fill_no_axes(findings: Findings, caret: Caret) -> None
     assert "ZT401" not in [f.code for f in findings(parallel="{pp: 2}")]
 
 
-@pytest.mark.parametrize("axis", ["ep"])
-def test_zt402_an_axis_that_is_not_available(one: One, findings: Findings, caret: Caret, axis: str) -> None:
-    finding = one(parallel=f"{{{axis}: 2}}", batch="{global_batch_size: 8, micro_batch_size: 4}")
-
-    assert (finding.code, finding.name, finding.severity) == ("ZT402", "unavailable-axis", Severity.ERROR)
-    assert (finding.place.key, caret(finding)) == (f"parallel.{axis}", "2")
-    assert finding.message == f"`{axis}: 2` is not available in this version"
-    assert findings(parallel=f"{{{axis}: 1}}") == []
-
-
 @pytest.mark.parametrize(
     ("name", "help"),
     [("H1000", "did you mean `H100-"), ("zzz", "known: `V100-SXM-16`, ")],

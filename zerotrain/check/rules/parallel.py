@@ -21,21 +21,6 @@ def unfilled_axes() -> None:
     """
 
 
-@rule("ZT402", "unavailable-axis")
-def unavailable_axis(case: Case) -> Iterator[Diagnostic]:
-    """A parallel degree other than data parallelism is asked for.
-
-    Why: this version trains with data parallelism and ZeRO; another degree would be ignored, so it is refused.
-    Wrong: `parallel: {ep: 2}`
-    Right: `zero: {stage: 3}`, which divides the weights over all ranks
-    """
-    for axis in ("ep",):
-        degree = getattr(case.spec.parallel, axis)
-        if degree > 1:
-            message = f"`{axis}: {degree}` is not available in this version"
-            yield case.error(f"parallel.{axis}", message, help="remove it; `zero.stage: 3` divides the model too")
-
-
 @rule("ZT403", "unknown-gpu")
 def unknown_gpu(case: Case) -> Iterator[Diagnostic]:
     """The accelerator is not in the table.
@@ -53,4 +38,4 @@ def unknown_gpu(case: Case) -> Iterator[Diagnostic]:
         yield case.error("hardware.gpu", f"`{name}` is not a known accelerator", help=help)
 
 
-RULES: tuple[Rule, ...] = (unfilled_axes, unavailable_axis, unknown_gpu)
+RULES: tuple[Rule, ...] = (unfilled_axes, unknown_gpu)

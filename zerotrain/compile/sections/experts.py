@@ -1,0 +1,38 @@
+"""Expert parallelism: the experts of a layer spread over ranks (DeepSpeed's AutoEP)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from zerotrain.compile.dsconfig import ZEROTRAIN, Section, Setting
+from zerotrain.compile.resolve import Resolved
+
+PRESETS: Mapping[str, str] = MappingProxyType(
+    {"mixtral": "mixtral", "qwen3_moe": "qwen3_moe", "deepseek_v3": "deepseek_v3"}
+)
+"""DeepSpeed's description of a layer with experts, by model type (module_inject/auto_ep_presets/)."""
+
+_ALWAYS: Mapping[str, tuple[Any, str]] = {
+    "expert_tensor_parallel_size": (1, "experts cannot be split by tensors"),
+    "use_grouped_mm": (True, "the experts of a rank are computed in one product"),
+    "comm_backend": ("comm", "tokens travel by all-to-all, on every kind of hardware"),
+    "combine_impl": ("weighted_sum", "what experts say is weighted and summed as transformers does it"),
+    "score_apply": ("post", "tokens are weighted after the experts, as transformers does it"),
+}
+
+
+def emit_experts(resolved: Resolved) -> Section:
+    """Returns the `expert_parallel` section; nothing while every rank keeps all experts."""
+    ranks = resolved.spec.parallel.ep
+    if ranks == 1:
+        return {}
+    architecture = resolved.shape.architecture if resolved.shape else None
+    section: Section = {
+        "enabled": Setting(True, "parallel.ep", "experts are spread over ranks"),
+        "autoep_size": Setting(ranks, "parallel.ep", "as written"),
+        "preset_model": Setting(PRESETS.get(str(architecture)), "model", f"the layers of `{architecture}`"),
+    }
+    fixed: Section = {key: Setting(value, ZEROTRAIN, why) for key, (value, why) in _ALWAYS.items()}
+    return {"expert_parallel": section | fixed}

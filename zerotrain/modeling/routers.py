@@ -1,0 +1,90 @@
+"""What the routers of a model with experts decide while it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from deepspeed.module_inject.auto_ep_layer import AutoEPMoELayer
+from torch import nn
+
+
+class RouterMeter:
+    """Counts the tokens of each expert, and how large the logits of the routers are, from one reading to the next."""
+
+    def __init__(self, layers: Mapping[str, nn.Module], device: torch.device) -> None:
+        self._device = device
+        self._counts: dict[str, torch.Tensor] = {}
+        self._squares = torch.zeros(2, dtype=torch.float64, device=device)
+        for name, layer in layers.items():
+            _listen(layer, partial(self._note_choice, name), self._note_logits)
+
+    def _note_choice(self, name: str, chosen: torch.Tensor, experts: int) -> None:
+        count = torch.bincount(chosen.flatten(), minlength=experts).double()
+        self._counts[name] = self._counts[name] + count if name in self._counts else count
+
+    def _note_logits(self, logits: torch.Tensor) -> None:
+        squares = logits.detach().float().logsumexp(-1).square()
+        self._squares += torch.stack([squares.sum().double(), squares.new_tensor(squares.numel()).double()])
+
+    def read(self) -> dict[str, Any]:
+        """Returns what was counted since the last reading, on all ranks, and begins anew. All ranks must call this.
+
+        `expert_load` has for each layer the tokens of its busiest expert relative to the mean (1: evenly spread),
+        `expert_load_max` the largest of them; `router_z_loss` is the mean of logsumexp(logits)^2 (Zoph et al., ST-MoE).
+        """
+        sums = torch.cat([*self._counts.values(), self._squares])
+        dist.all_reduce(sums)
+        *counts, squares = sums.split([*(count.numel() for count in self._counts.values()), 2])
+        self._counts.clear()
+        self._squares.zero_()
+        load = [(count.max() / count.mean()).item() for count in counts]
+        total, routed = squares.tolist()
+        return {"expert_load": load, "expert_load_max": max(load), "router_z_loss": total / routed}
+
+
+def expert_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Returns the layers with a router and experts by name: those of transformers, or AutoEP's in their place."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, AutoEPMoELayer) or {"gate", "experts"} <= {child for child, _ in module.named_children()}
+    }
+
+
+def router_loss(model: Any, output: Any) -> torch.Tensor | None:
+    """Returns what the routers add to the mean loss of a batch, None where the model's config asks for nothing.
+
+    transformers computes the load-balancing loss with `output_router_logits: true`; it counts `router_aux_loss_coef`
+    times, over the tokens of one micro-batch.
+    """
+    loss = getattr(output, "aux_loss", None)
+    return None if loss is None else loss * model.config.router_aux_loss_coef
+
+
+def _listen(layer: nn.Module, choice: Any, logits: Any) -> None:
+    """Lets the functions hear what a layer's router chose, and its logits, in each forward pass that trains."""
+    if isinstance(layer, AutoEPMoELayer):
+        layer.router.register_forward_hook(_while_training(lambda said: choice(said[1], layer.num_experts)))
+        layer.router.gate.register_forward_hook(_while_training(logits))
+        return
+
+    def both(said: Any) -> None:
+        choice(said[2], said[0].shape[-1])
+        logits(said[0])
+
+    layer.get_submodule("gate").register_forward_hook(_while_training(both))
+
+
+def _while_training(hear: Any) -> Any:
+    """Returns a hook that passes on what a module returns, but not when it is computed again for the backward pass."""
+
+    def hook(module: nn.Module, _: Any, said: Any) -> None:
+        if module.training and torch._C._current_graph_task_id() == -1:
+            with torch.no_grad():
+                hear(said)
+
+    return hook
