@@ -37,7 +37,12 @@ _TOP_LEVEL = (
 )
 """Keys that are an attribute of the same name."""
 
-_MODELS = {"fp16": "float16_config", "bf16": "bfloat16_config", "zero_optimization": "zero_config"}
+_MODELS = {
+    "fp16": "float16_config",
+    "bf16": "bfloat16_config",
+    "zero_optimization": "zero_config",
+    "tensor_parallel": "tensor_parallel_config",
+}
 """Sections that are a pydantic model of DeepSpeed's."""
 
 _PLAIN = {"activation_checkpointing": "activation_checkpointing_config", "expert_parallel": "expert_parallel_config"}
@@ -91,6 +96,9 @@ def _plain(value: Any) -> Any:
 
 def _from_model(model: Any, path: list[str]) -> Any:
     for name in path:
+        if isinstance(model, Mapping):  # a section that DeepSpeed keeps as it is
+            model = model.get(name, _UNKNOWN)
+            continue
         fields = type(model).model_fields
         field = name if name in fields else next((f for f, info in fields.items() if info.alias == name), None)
         if field is None:
