@@ -74,8 +74,8 @@ INSIDE_PYDANTIC = (
 )
 """Sections that are read in one piece, without asking the dictionary; their values are compared instead."""
 
-KEPT = ("optimizer.params.", "scheduler.params.")
-"""Sections the parser keeps for the engine, which hands them to the optimizer and the scheduler."""
+KEPT = ("optimizer.params.", "scheduler.params.", "tensor_parallel.partition_config.")
+"""Sections the parser keeps for the engine, which hands them to the optimizer, the scheduler and AutoTP."""
 
 READ_ELSEWHERE = {
     "data_parallel_size": "deepspeed.initialize, to make a mesh of devices",
