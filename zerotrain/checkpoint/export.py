@@ -89,10 +89,7 @@ def export_run(
         shutil.rmtree(draft, ignore_errors=True)
         write = _write_adapter if is_alone else _write_model
         parameters = write(draft, spec, checkpoint, trained, DTYPES[chosen])
-        if record.stores["tokenizer"] is not None:
-            _copy_tokenizer(Path(record.stores["tokenizer"]), draft)
-        if spec.data.image is not None:
-            write_json(draft / "preprocessor_config.json", preprocessor(spec.data.image))
+        _write_inputs(draft, record, spec)
         _sign(draft, record, checkpoint, kind)
         shutil.rmtree(directory, ignore_errors=True)
         draft.rename(directory)
@@ -101,6 +98,14 @@ def export_run(
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return Exported(directory, checkpoint.manifest.tag, chosen, parameters, kind)
+
+
+def _write_inputs(directory: Path, record: RunRecord, spec: RunSpec) -> None:
+    """Writes how text or images become what the model sees."""
+    if record.stores["tokenizer"] is not None:
+        _copy_tokenizer(Path(record.stores["tokenizer"]), directory)
+    if spec.data.image is not None:
+        write_json(directory / "preprocessor_config.json", preprocessor(spec.data.image))
 
 
 def _refuse_foreign(directory: Path) -> None:

@@ -96,31 +96,19 @@ def assemble(
     teacher_checksum = frozen_checksum(task.teacher) if isinstance(task, Distill) else None
     if checkpoint is not None:
         refuse_other_teacher(checkpoint, teacher_checksum)
-    if isinstance(task, NextToken) and spec.data.packing == "isolated":
-        _refuse_leaks(parts, ready.engine, task)
-    if isinstance(task, MaskedLm) and spec.data.packing == "isolated":
-        _refuse_entangled(parts, ready.engine, task)
+    if spec.data.packing == "isolated":
+        _refuse_seen(parts, ready.engine, task)
     if isinstance(task, Starting):
         _begin(parts, ready.engine, task, state.step)
     watch = Watch(spec, steps, evaluations(parts.run, state.step), lambda: catalogue(parts.run)[0])
-    layers = expert_layers(module_of(ready.engine))
-    routers = RouterMeter(layers, device_of(ready.engine)) if layers else None
+    routers = _routers(ready.engine)
     hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps, routers)]
     if average is not None:
         hooks.append(Average(average))
     if parts.stores["validation"] is not None:
-        measuring = Evaluate(
-            _measurement(parts, ready, average, task, parts.stores["validation"]),
-            watch,
-            sink,
-            clock,
-            parts.attempt,
-            _steps(spec.evaluation.every),
-            steps,
-        )
-        is_unmeasured = spec.evaluation.at_start if state.step == 0 else _missed(measuring, watch, state)
-        if any_rank(is_unmeasured, device_of(ready.engine)):
-            measuring.now(state)
+        measure, every = _measurement(parts, ready, average, task, parts.stores["validation"]), spec.evaluation.every
+        measuring = Evaluate(measure, watch, sink, clock, parts.attempt, _steps(every), steps)
+        _make_up(measuring, parts, ready.engine, watch, state)
         hooks.append(measuring)
     save = _saving(parts, ready, average, watch, teacher_checksum)
     hooks.append(Save(save, watch, clock, _steps(spec.checkpoint.save_every), steps))
@@ -129,9 +117,16 @@ def assemble(
     return Training(spec, parts.topology, steps, ready, task, loader, state, hooks, StopRequests())
 
 
-def _missed(measuring: Evaluate, watch: Watch, state: TrainState) -> bool:
-    """Tells whether the attempt before was stopped when it should have measured."""
-    return measuring.is_due(state.step) and state.step not in watch.evaluated
+def _routers(engine: DeepSpeedEngine) -> RouterMeter | None:
+    layers = expert_layers(module_of(engine))
+    return RouterMeter(layers, device_of(engine)) if layers else None
+
+
+def _make_up(measuring: Evaluate, parts: Parts, engine: DeepSpeedEngine, watch: Watch, state: TrainState) -> None:
+    """Measures the untrained model if the spec asks for it, or what the attempt before was stopped short of."""
+    is_missing = measuring.is_due(state.step) and state.step not in watch.evaluated
+    if any_rank(parts.spec.evaluation.at_start if state.step == 0 else is_missing, device_of(engine)):
+        measuring.now(state)
 
 
 def _task(parts: Parts, engine: DeepSpeedEngine) -> Task:
@@ -145,6 +140,14 @@ def _teacher(parts: Parts, engine: DeepSpeedEngine, task: DistillTask) -> Model:
     ds_config = json.loads(parts.run.ds_config.read_text(encoding="utf-8"))
     lesson = Lesson(task, parts.record.data.vocab_size, parts.spec.data.seq_len)
     return load_teacher(lesson, module_of(engine), ds_config, device_of(engine))
+
+
+def _refuse_seen(parts: Parts, engine: DeepSpeedEngine, task: Task) -> None:
+    """Raises EngineError when documents that are packed together see each other."""
+    if isinstance(task, NextToken):
+        _refuse_leaks(parts, engine, task)
+    if isinstance(task, MaskedLm):
+        _refuse_entangled(parts, engine, task)
 
 
 def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: NextToken) -> None:

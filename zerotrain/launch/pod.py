@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from zerotrain.launch.job import Order
@@ -25,32 +26,27 @@ _MORE_SECONDS = 30
 """For what comes after the last rank has saved."""
 
 
+@dataclass(frozen=True)
+class _Mounted:
+    name: str
+    path: str
+    source: dict[str, Any]
+    read_only: bool = False
+
+    def mount(self) -> dict[str, Any]:
+        return {"name": self.name, "mountPath": self.path} | ({"readOnly": True} if self.read_only else {})
+
+
 def pod_template(order: Order, launch: KubernetesLaunch, config: str, labels: Mapping[str, str]) -> dict[str, Any]:
     """Returns the template of the pods; `config` is the config map with the spec."""
-    volumes: list[tuple[str, str, dict[str, Any], bool]] = [
-        ("spec", FOLDER, {"configMap": {"name": config}}, True),
-        ("shared-memory", "/dev/shm", {"emptyDir": _memory(launch.shared_memory)}, False),
-    ]
-    for i, volume in enumerate(launch.volumes):
-        volumes.append((f"volume-{i}", volume.path, _source(volume), _is_read_only(volume)))
-    container = {
-        "name": CONTAINER,
-        "image": launch.image,
-        "command": _command(order),
-        "workingDir": launch.directory,
-        "env": [_variable(*each, launch.secrets) for each in environment_of_pods(launch).items()],
-        "resources": _resources(order, launch),
-        "volumeMounts": [
-            {"name": name, "mountPath": path} | ({"readOnly": True} if read_only else {})
-            for name, path, _, read_only in volumes
-        ],
-    }
+    volumes = _volumes(launch, config)
     optional = {
         "imagePullSecrets": [{"name": name} for name in launch.pull_secrets],
         "serviceAccountName": launch.service_account,
         "priorityClassName": launch.priority,
         "nodeSelector": launch.node_selector,
         "tolerations": launch.tolerations,
+        "securityContext": _rights(launch),
     }
     network = {"hostNetwork": True, "dnsPolicy": "ClusterFirstWithHostNet"} if launch.host_network else {}
     return {
@@ -62,10 +58,38 @@ def pod_template(order: Order, launch: KubernetesLaunch, config: str, labels: Ma
             "shareProcessNamespace": True,
             **{key: value for key, value in optional.items() if value},
             **network,
-            "containers": [container],
-            "volumes": [{"name": name, **source} for name, _, source, _ in volumes],
+            "containers": [_container(order, launch, volumes)],
+            "volumes": [{"name": volume.name, **volume.source} for volume in volumes],
         },
     }
+
+
+def _volumes(launch: KubernetesLaunch, config: str) -> list[_Mounted]:
+    own = [
+        _Mounted("spec", FOLDER, {"configMap": {"name": config}}, read_only=True),
+        _Mounted("shared-memory", "/dev/shm", {"emptyDir": _memory(launch.shared_memory)}),
+    ]
+    given = enumerate(launch.volumes)
+    return own + [_Mounted(f"volume-{i}", each.path, _source(each), _is_read_only(each)) for i, each in given]
+
+
+def _container(order: Order, launch: KubernetesLaunch, volumes: Sequence[_Mounted]) -> dict[str, Any]:
+    return {
+        "name": CONTAINER,
+        "image": launch.image,
+        "command": _command(order),
+        "workingDir": launch.directory,
+        "env": [_variable(*each, launch.secrets) for each in environment_of_pods(launch).items()],
+        "resources": _resources(order, launch),
+        "volumeMounts": [volume.mount() for volume in volumes],
+    }
+
+
+def _rights(launch: KubernetesLaunch) -> dict[str, Any]:
+    """Returns who the pods are; files of a volume are given to their group once, not at every start."""
+    user = {"runAsUser": launch.user} if launch.user is not None else {}
+    group = {"fsGroup": launch.group, "fsGroupChangePolicy": "OnRootMismatch"} if launch.group is not None else {}
+    return user | group
 
 
 def _command(order: Order) -> list[str]:

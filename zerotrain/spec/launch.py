@@ -149,6 +149,11 @@ class KubernetesLaunch(_Launch):
     """Queue of Kueue."""
     priority: str | None = None
     """Priority class of the pods."""
+    user: NonNegativeInt | None = None
+    """Number of the user the pods run as; `null`: the image's own."""
+    group: NonNegativeInt | None = None
+    """Number of the group that may write to the volumes, such as the user's own for a fresh claim, which is root's;
+    `null`: the volumes are as they are."""
     service_account: str | None = None
     """Account the pods run as."""
     node_selector: dict[str, str] = {}
