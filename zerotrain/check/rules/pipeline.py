@@ -86,7 +86,6 @@ def _not_available(spec: RunSpec) -> Iterator[tuple[str, str]]:
         "ema": spec.ema is not None,
         "zero.offload_optimizer": spec.zero.offload_optimizer is not None,
         "parallel.tp": spec.parallel.tp > 1,
-        "parallel.ep": spec.parallel.ep > 1,
     }.items():
         if is_asked:
             yield key, f"`{key.rpartition('.')[2]}` is not available"

@@ -49,7 +49,7 @@ def whole_sequences_needed(case: Case) -> Iterator[Diagnostic]:
         return
     known, task = f"only {listed(sorted(SEQUENCE_PARALLEL), 'and')} can", spec.task.type
     is_unfit = architecture in set(architectures()) - SEQUENCE_PARALLEL
-    others = [axis for axis in ("tp", "pp", "ep") if getattr(spec.parallel, axis) > 1]
+    others = [axis for axis in ("tp", "pp") if getattr(spec.parallel, axis) > 1]
     whole = {
         "model.architecture": f"a `{architecture}` cannot divide its sequences, {known}" if is_unfit else None,
         "model.attention": "`eager` attention needs a mask from outside" if spec.model.attention == "eager" else None,
