@@ -149,7 +149,7 @@ class Ranks:
 def write_spec(directory: Path, changes: dict[str, Any]) -> Path:
     """Writes the tiny spec with changes, by dotted key."""
     spec = json.loads(json.dumps(TINY))
-    for key, value in changes.items():
+    for key, value in json.loads(json.dumps(changes)).items():
         *path, last = key.split(".")
         section = spec
         for part in path:
