@@ -10,6 +10,7 @@ import torch
 from zerotrain.modeling.pipeline import name_in_model
 
 _LAYERS = "layer_*-model_states.pt"
+_OF_RANK = "layer_*-model_{rank:02d}-model_states.pt"
 
 
 def is_pipeline(directory: Path) -> bool:
@@ -17,10 +18,10 @@ def is_pipeline(directory: Path) -> bool:
     return any(directory.glob(_LAYERS))
 
 
-def layer_weights(directory: Path) -> dict[str, torch.Tensor]:
-    """Returns the weights as the layers have them, under their names in the whole model."""
+def layer_weights(directory: Path, tensor_rank: int) -> dict[str, torch.Tensor]:
+    """Returns the weights as the layers of a tensor-parallel rank have them, under their names in the whole model."""
     weights: dict[str, torch.Tensor] = {}
-    for file in sorted(directory.glob(_LAYERS)):
+    for file in sorted(directory.glob(_OF_RANK.format(rank=tensor_rank))):
         weights |= in_model(torch.load(file, map_location="cpu", mmap=True, weights_only=True))
     return weights
 

@@ -32,11 +32,11 @@ def whole_weights(checkpoint: Checkpoint) -> StateDict:
     together.
     """
     if is_pipeline(checkpoint.path):
-        return _pipeline_weights(checkpoint.path)
+        return _pipeline_weights(checkpoint.path, checkpoint.manifest.parallel["tp"])
     stage, ranks = checkpoint.manifest.zero_stage, tensor_parallel_ranks(checkpoint.path)
     if len(ranks) == 1:
         return _weights(checkpoint.path, stage)
-    plan = _load(next(checkpoint.path.glob("*mp_rank_00_model_states.pt")))["universal_checkpoint_info"]
+    plan = _division(checkpoint.path)
     if stage == 3:
         return joined(stage_3_parts(checkpoint.path, plan), plan)
     with TemporaryDirectory() as folder:
@@ -44,15 +44,19 @@ def whole_weights(checkpoint: Checkpoint) -> StateDict:
         return joined([_weights(view, stage) for view in views], plan)
 
 
-def _pipeline_weights(directory: Path) -> StateDict:
+def _pipeline_weights(directory: Path, tp: int) -> StateDict:
     """Returns the weights of all stages: of the layers, which in fp32 are the master weights, or those beside them."""
-    weights = layer_weights(directory)
-    if not _bf16_partitions(directory):
-        return weights
-    with TemporaryDirectory() as folder:
-        for rank in tensor_parallel_ranks(directory):  # a stage counts as one in the names of files
-            weights |= in_model(_bf16_optimizer_weights(as_only_rank(directory, rank, Path(folder))))
-    return weights
+    parts = [layer_weights(directory, rank) for rank in range(tp)]
+    if _bf16_partitions(directory):
+        with TemporaryDirectory() as folder:
+            for rank in tensor_parallel_ranks(directory):  # in the names of files stage x tp + tensor-parallel rank
+                parts[rank % tp] |= in_model(_bf16_optimizer_weights(as_only_rank(directory, rank, Path(folder))))
+    return parts[0] if tp == 1 else joined(parts, _division(directory))
+
+
+def _division(directory: Path) -> dict[str, Any]:
+    """Returns what a checkpoint says of how its weights are divided over tensor-parallel ranks."""
+    return _load(next(directory.glob("*mp_rank_00_model_states.pt")))["universal_checkpoint_info"]
 
 
 def _weights(directory: Path, stage: int) -> StateDict:

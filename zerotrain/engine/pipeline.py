@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 from deepspeed.runtime.pipe.engine import PipelineEngine
+from deepspeed.runtime.utils import is_model_parallel_parameter
 from torch import nn
 from transformers.modeling_outputs import CausalLMOutput
 
@@ -75,7 +76,8 @@ def accumulate(engine: PipelineEngine, task: Task, batch: GlobalBatch, scale: fl
 
     Returns the loss summed over the targets of this rank's micro-batches, at the last stage; 0 at the others. The
     gradient is that of the sum of all losses times `scale`, averaged over the pipelines. Dropout at a stage is drawn
-    from the seed, the step and the rank: it does not depend on the steps before, but on how the model is divided.
+    from the seed, the step, the stage and the pipeline: it does not depend on the steps before, but on how the model is
+    divided. The ranks of a tensor-parallel group draw the same, because they have the same hidden states.
     """
     computed, total = Computed(), torch.zeros((), dtype=torch.float64, device=device_of(engine))
     # The engine divides what it is given by the number of micro-batches (`_scale_loss_by_gas`, runtime/engine.py).
@@ -89,7 +91,8 @@ def accumulate(engine: PipelineEngine, task: Task, batch: GlobalBatch, scale: fl
         return loss * scale
 
     module_of(engine).loss_fn = judge
-    with _reseeded(module_of(engine), derived_seed(seed, "dropout", batch.first_sample, "rank", dist.get_rank())):
+    place = dist.get_rank() // engine.grid.get_slice_parallel_world_size()
+    with _reseeded(module_of(engine), derived_seed(seed, "dropout", batch.first_sample, "rank", place)):
         engine.train_batch(_fed((micro.batch for micro in batch.micro_batches), device_of(engine)))
     return total
 
@@ -118,7 +121,8 @@ def norm_over_stages(engine: DeepSpeedEngine) -> None:
 
     There DeepSpeed clips by the norm of the first stage alone (`clip_grad_norm_` in runtime/utils.py counts ranks whose
     `get_model_parallel_rank()` is 0, which for a pipeline is the stage; DeepSpeed 0.19.8), and reports none. Weights
-    that two stages share count once, as in ZeRO's own norm and as in a model that is not divided.
+    that two stages or the ranks of a tensor-parallel group share count once, as in ZeRO's own norm and as in a model
+    that is not divided.
     """
     if not isinstance(engine, PipelineEngine) or engine.zero_optimization() or engine.bfloat16_enabled():
         return
@@ -139,7 +143,14 @@ def norm_over_stages(engine: DeepSpeedEngine) -> None:
 
 
 def _grad_norm(engine: PipelineEngine) -> float:
-    own = [p for p in module_of(engine).parameters() if p.grad is not None and not p.ds_pipe_replicated]
+    is_first: bool = engine.grid.get_slice_parallel_rank() == 0
+    own = [
+        parameter
+        for parameter in module_of(engine).parameters()
+        if parameter.grad is not None
+        and not parameter.ds_pipe_replicated
+        and (is_first or is_model_parallel_parameter(parameter))
+    ]
     norms = [torch.linalg.vector_norm(parameter.grad, dtype=torch.float64) for parameter in own]
     square = torch.stack(norms).square().sum() if norms else torch.zeros((), dtype=torch.float64)
     square = square.to(device_of(engine))

@@ -77,7 +77,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     add_adapter(model, spec.model, HEADS[spec.task.type], spec.seed, ds_config)
     enable_recompute(model, spec.activation_checkpointing, ds_config)
     freeze(model, spec.model.freeze)
-    trained = pipeline_of(model, spec.seed, stages) if stages > 1 else model
+    trained = pipeline_of(model, spec.seed, stages, spec.parallel.tp) if stages > 1 else model
     groups = trained_groups(trained, spec.optimizer)
     recorder = RecordingDict(ds_config)
     parameters: Any = for_optimizer(trained, groups, spec.parallel.ep)

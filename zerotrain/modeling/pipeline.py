@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from deepspeed.checkpoint.constants import UNIVERSAL_CHECKPOINT_INFO
 from deepspeed.pipe import LayerSpec, PipelineModule, TiedLayerSpec
+from deepspeed.runtime.pipe.topology import PipeModelDataParallelTopology
 from deepspeed.runtime.utils import partition_balanced
 from torch import nn
 from torch.nn import functional
@@ -16,6 +18,7 @@ from transformers.masking_utils import create_causal_mask, create_sliding_window
 from zerotrain.compile.pipeline import PIPELINES, DecoderParts, too_many_stages, undividable
 from zerotrain.diagnostic import error
 from zerotrain.errors import EngineError
+from zerotrain.modeling.division import divide, divided_sides
 from zerotrain.modeling.initialize import initialize_weights
 
 Hidden = tuple[torch.Tensor, torch.Tensor]
@@ -138,19 +141,37 @@ class _Tied(TiedLayerSpec):
         return self.part
 
 
-def pipeline_of(model: PreTrainedModel, seed: int, stages: int) -> PipelineModule:
+class Balanced(PipelineModule):
+    """A pipeline that is cut by the sizes that its layers had before they were divided over tensor-parallel ranks."""
+
+    def __init__(self, layers: Sequence[nn.Module | LayerSpec], sizes: Sequence[int], topology: Any) -> None:
+        self._sizes = list(sizes)
+        super().__init__(layers, topology=topology, partition_method="parameters")
+
+    def _count_layer_params(self) -> list[int]:
+        return self._sizes
+
+
+def pipeline_of(model: PreTrainedModel, seed: int, stages: int, tp: int = 1) -> PipelineModule:
     """Returns the pipeline of a decoder, balanced by parameters; all ranks must call this.
 
     A `model` on the meta device gets the weights it has by its seed, on each rank those of its own layers alone. Of a
-    model with weights each rank keeps its own layers. Raises EngineError when the model has no such parts, or too few.
+    model with weights each rank keeps its own layers. With `tp` above 1 they are divided over as many neighbours.
+    Raises EngineError when the model has no such parts, or too few.
     """
     _refuse_undividable(model, stages)
     layers = list(_layers(model, PIPELINES[model.config.model_type]))
-    stage = torch.distributed.get_rank() * stages // torch.distributed.get_world_size()
-    bounds = partition_balanced([_size(layer) for layer in layers], stages)
-    _settle_weights(model, layers, slice(bounds[stage], bounds[stage + 1]), seed)
-    pipeline = PipelineModule(layers, num_stages=stages, partition_method="parameters")
-    assert pipeline.parts == bounds, "DeepSpeed divides the same layers alike"
+    world = torch.distributed.get_world_size()
+    stage = torch.distributed.get_rank() * stages // world
+    sizes = [_size(layer) for layer in layers]
+    bounds = partition_balanced(sizes, stages)
+    own = slice(bounds[stage], bounds[stage + 1])
+    _settle_weights(model, layers, own, seed)
+    if tp > 1:
+        divide(nn.ModuleList(_part(layer) for layer in layers[own]), model.config, tp)
+    pipeline = Balanced(layers, sizes, PipeModelDataParallelTopology(stages, tp, world // (stages * tp)))
+    if tp > 1:
+        setattr(pipeline, UNIVERSAL_CHECKPOINT_INFO, divided_sides(model.config.model_type))
     return pipeline
 
 

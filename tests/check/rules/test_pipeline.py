@@ -55,7 +55,6 @@ def test_zt412_more_stages_than_layers(one: One, findings: Findings) -> None:
         ("precision", "bf16", "precision.dtype", "`bf16` at ZeRO stage 0 is not available with `pp: 2`"),
         ("precision", "fp16", "precision.dtype", "`fp16` is not available with `pp: 2`"),
         ("task", "{type: reward}", "task.type", "`reward` is not available with `pp: 2`"),
-        ("parallel", "{pp: 2, tp: 2}", "parallel.tp", "`tp` is not available with `pp: 2`"),
         (
             "activation_checkpointing",
             "{granularity: full, implementation: deepspeed}",
@@ -73,6 +72,12 @@ def test_zt413_what_needs_a_whole_model(findings: Findings, section: str, text: 
 @pytest.mark.parametrize("precision", ["bf16", "fp32", "autocast-bf16"])
 def test_zt413_is_silent_about_what_is_available(findings: Findings, precision: str) -> None:
     assert findings(**TWO, precision=precision, zero="{stage: 1}", activation_checkpointing="full") == []
+
+
+def test_stages_whose_layers_are_divided_too(findings: Findings) -> None:
+    hardware = "{gpu: cpu, num_nodes: 1, gpus_per_node: 4}"
+
+    assert findings(**{**TWO, "parallel": "{tp: 2, pp: 2}"}, hardware=hardware) == []
 
 
 def test_zt414_stages_that_wait(one: One, findings: Findings) -> None:

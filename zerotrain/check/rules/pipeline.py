@@ -64,8 +64,8 @@ def undivided_model_needed(case: Case) -> Iterator[Diagnostic]:
 
     Why: a rank has a part of the layers. Adapters, averages, frozen weights and groups of weights are made for whole
     models; at ZeRO stage 0 in bf16 DeepSpeed takes an optimizer that partitions its states all the same, and adds
-    gradients up in bf16. Other tasks, Muon, fp16, offload, DeepSpeed's activation checkpointing and other axes have
-    not been shown to have the same loss.
+    gradients up in bf16. Other tasks, Muon, fp16, offload and DeepSpeed's activation checkpointing have not been shown
+    to have the same loss.
     Wrong: `{parallel: {pp: 2}, ema: {decay: 0.99}}`
     Right: the same without `ema`, or with `zero: {stage: 3}` instead of `pp`
     """
@@ -85,7 +85,6 @@ def _not_available(spec: RunSpec) -> Iterator[tuple[str, str]]:
         "optimizer.groups": bool(spec.optimizer.groups),
         "ema": spec.ema is not None,
         "zero.offload_optimizer": spec.zero.offload_optimizer is not None,
-        "parallel.tp": spec.parallel.tp > 1,
     }.items():
         if is_asked:
             yield key, f"`{key.rpartition('.')[2]}` is not available"

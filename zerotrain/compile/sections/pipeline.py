@@ -13,7 +13,7 @@ def emit_pipeline(resolved: Resolved) -> Section:
     """
     if resolved.spec.parallel.pp == 1:
         return {}
-    whole = "without tensor parallelism there is nobody to divide them with"
+    whole = "each rank of a stage has them from, and for, its own neighbour"
     return {
         "pipeline": {
             "activation_checkpoint_interval": Setting(
