@@ -243,6 +243,24 @@ def test_activation_checkpointing_does_not_change_the_loss(train, reference, imp
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"zero.stage": 3},
+        pytest.param({"zero.stage": 2, "parallel.tp": 2}, marks=pytest.mark.slow),
+        pytest.param({"zero.stage": 2, "parallel.sp": 2}, marks=pytest.mark.slow),
+        pytest.param({"zero.stage": 1, "parallel.pp": 2}, marks=pytest.mark.slow),
+        pytest.param({"zero.stage": 3, "activation_checkpointing.every": 2}, marks=pytest.mark.slow),
+    ],
+)
+def test_recomputing_parts_of_layers_does_not_change_the_loss(train, reference, changes):
+    chosen = {"activation_checkpointing": {"granularity": "selective", "parts": ["attention", "mlp"]}}
+
+    result = train({"precision": "fp32", **chosen, **changes}, 2)
+
+    assert result.losses == pytest.approx(reference.losses, rel=1e-5)
+
+
+@pytest.mark.parametrize(
     "zero",
     [
         {"stage": 2, "offload_optimizer": {"device": "cpu"}},

@@ -100,7 +100,7 @@ Caret = Callable[[Diagnostic], str]
             "activation_checkpointing",
             "partial",
             "partial",
-            "`activation_checkpointing.granularity` is `partial`, expected `none` or `full`",
+            "`activation_checkpointing.granularity` is `partial`, expected `none`, `full` or `selective`",
         ),
         ("monitor", "{tensorboard: 1}", "1", "`monitor.tensorboard` is `1`, expected `true` or `false`"),
         ("monitor", "{every: 0}", "0", "`monitor.every` is `0`, expected a number greater than 0"),

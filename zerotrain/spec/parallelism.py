@@ -71,18 +71,23 @@ class ParallelSpec(Spec):
     """Expert-parallel size."""
 
 
-Granularity = Literal["none", "full"]
+Granularity = Literal["none", "full", "selective"]
+Part = Literal["attention", "mlp"]
 
 
 class ActivationCheckpointingSpec(Spec):
     """Recompute activations in the backward pass instead of keeping them; `full` is short for `{granularity: full}`."""
 
     granularity: Granularity = "none"
-    """`full`: every decoder layer keeps only its input."""
+    """`full`: layers keep only their inputs; `selective`: `parts` of layers do, and the rest is kept."""
+    every: PositiveInt = 1
+    """Recompute in every so many-th layer, from the first on; the others keep their activations."""
+    parts: list[Part] = ["attention"]
+    """What `selective` computes again: `attention`, `mlp` or both."""
     implementation: Literal["torch", "deepspeed"] = "torch"
-    """`deepspeed` uses DeepSpeed's own checkpointing, with the options below."""
+    """`deepspeed` uses DeepSpeed's own checkpointing; `full` only."""
     cpu_checkpointing: Bool = False
-    """Keep the layers' inputs in host memory; `deepspeed` only."""
+    """Keep the layers' inputs in host memory; `full` only."""
     partition_activations: Bool = False
     """Partition the layers' inputs over tensor-parallel ranks; `deepspeed` only."""
 

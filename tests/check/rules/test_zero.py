@@ -93,16 +93,79 @@ def test_zt307_lamb_without_a_dynamic_loss_scale(one: One, findings: Findings, c
         assert findings(optimizer="{type: lamb, lr: 1e-3}", precision=fine, hardware=H100) == []
 
 
-@pytest.mark.parametrize("option", ["cpu_checkpointing", "partition_activations"])
-@pytest.mark.parametrize("rest", ["granularity: full", "granularity: none, implementation: deepspeed"])
-def test_zt308_an_option_that_is_ignored(one: One, findings: Findings, caret: Caret, option: str, rest: str) -> None:
-    finding = one(activation_checkpointing=f"{{{rest}, {option}: true}}")
+@pytest.mark.parametrize(
+    ("given", "option", "caret_at", "used"),
+    [
+        (
+            "granularity: full, partition_activations: true",
+            "partition_activations",
+            "true",
+            "implementation: deepspeed",
+        ),
+        ("cpu_checkpointing: true", "cpu_checkpointing", "true", "granularity: full"),
+        ("granularity: selective, cpu_checkpointing: true", "cpu_checkpointing", "true", None),
+        ("every: 2", "every", "2", "granularity: selective"),
+        ("granularity: full, parts: [mlp]", "parts", "[mlp]", None),
+        ("parts: [mlp]", "parts", "[mlp]", "granularity: selective"),
+    ],
+)
+def test_zt308_an_option_that_is_ignored(
+    one: One, findings: Findings, caret: Caret, given: str, option: str, caret_at: str, used: str | None
+) -> None:
+    gpu = {"hardware": "{gpu: H100-SXM, num_nodes: 1, gpus_per_node: 2}"}
+
+    finding = one(**gpu, activation_checkpointing=f"{{{given}}}")
 
     assert (finding.code, finding.name) == ("ZT308", "ignored-checkpointing-option")
     assert finding.severity is Severity.WARNING
-    assert (finding.place.key, caret(finding)) == (f"activation_checkpointing.{option}", "true")
-    used = f"{{granularity: full, implementation: deepspeed, {option}: true}}"
-    assert findings(activation_checkpointing=used) == []
+    assert (finding.place.key, caret(finding)) == (f"activation_checkpointing.{option}", caret_at)
+    if used is not None:
+        assert findings(**gpu, activation_checkpointing=f"{{{given}, {used}}}") == []
+
+
+@pytest.mark.parametrize("implementation", ["torch", "deepspeed"])
+def test_zt308_inputs_that_are_in_host_memory_already(one: One, implementation: str) -> None:
+    chosen = f"{{granularity: full, implementation: {implementation}, cpu_checkpointing: true}}"
+
+    finding = one(activation_checkpointing=chosen)
+
+    assert (finding.code, finding.message) == ("ZT308", "`cpu_checkpointing` does nothing on a CPU")
+
+
+SELECTIVE = "granularity: selective"
+SMALL = "{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4}"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "other", "key", "message"),
+    [
+        (
+            f"{SELECTIVE}, implementation: deepspeed",
+            {},
+            "implementation",
+            "DeepSpeed's activation checkpointing is for whole layers",
+        ),
+        (
+            f"{SELECTIVE}, parts: [attention, mlp]",
+            {"model": f"{{architecture: bert, config: {SMALL}}}", "task": "{type: masked_lm}"},
+            "parts",
+            "the `mlp` of a `bert` cannot be computed again by itself",
+        ),
+        (
+            f"{SELECTIVE}, parts: [mlp]",
+            {"model": f"{{architecture: mixtral, config: {SMALL}}}", "parallel": "{ep: 2}"},
+            "parts",
+            "the `mlp` cannot be computed again by itself with `ep: 2`",
+        ),
+    ],
+)
+def test_zt312_parts_that_cannot_be_computed_again(
+    findings: Findings, chosen: str, other: dict[str, str], key: str, message: str
+) -> None:
+    found = [f for f in findings(**other, activation_checkpointing=f"{{{chosen}}}") if f.code == "ZT312"]
+
+    assert [(f.place.key, f.message) for f in found] == [(f"activation_checkpointing.{key}", message)]
+    assert [f for f in findings(**other, activation_checkpointing=f"{{{SELECTIVE}}}") if f.code == "ZT312"] == []
 
 
 def test_zt310_a_key_that_is_compiled_already(one: One, findings: Findings, caret: Caret) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from zerotrain.arch.recompute import RECOMPUTED_PARTS
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.diagnostic import Diagnostic
@@ -116,18 +117,56 @@ def lamb_without_loss_scale(case: Case) -> Iterator[Diagnostic]:
 
 @rule("ZT308", "ignored-checkpointing-option")
 def ignored_checkpointing_option(case: Case) -> Iterator[Diagnostic]:
-    """An option of DeepSpeed's activation checkpointing is set for torch's.
+    """An option of activation checkpointing is set for a kind that has none such.
 
-    Why: torch's checkpointing has no such option; it would be ignored.
-    Wrong: `activation_checkpointing: {granularity: full, cpu_checkpointing: true}`
-    Right: `activation_checkpointing: {granularity: full, implementation: deepspeed, cpu_checkpointing: true}`
+    Why: it would be ignored. Only DeepSpeed's checkpointing partitions activations; inputs are moved to host memory for
+    whole layers alone, and on a CPU they are there already.
+    Wrong: `activation_checkpointing: {granularity: full, partition_activations: true}`
+    Right: `activation_checkpointing: {granularity: full, implementation: deepspeed, partition_activations: true}`
     """
+    for option, fact, help in _ignored_options(case):
+        yield case.warning(f"activation_checkpointing.{option}", f"`{option}` {fact}", help=help)
+
+
+def _ignored_options(case: Case) -> Iterator[tuple[str, str, str]]:
     chosen = case.spec.activation_checkpointing
-    ignored = chosen.granularity == "none" or chosen.implementation == "torch"
-    for option in ("cpu_checkpointing", "partition_activations"):
-        if ignored and getattr(chosen, option):
-            message = f"`{option}` is ignored without `granularity: full` and `implementation: deepspeed`"
-            yield case.warning(f"activation_checkpointing.{option}", message, help="set both, or remove it")
+    is_full, is_on = chosen.granularity == "full", chosen.granularity != "none"
+    if chosen.partition_activations and not (is_full and chosen.implementation == "deepspeed"):
+        fact = "is ignored without `granularity: full` and `implementation: deepspeed`"
+        yield "partition_activations", fact, "set both, or remove it"
+    if chosen.cpu_checkpointing and not is_full:
+        yield "cpu_checkpointing", "is ignored without `granularity: full`", "set it, or remove this"
+    elif chosen.cpu_checkpointing and case.gpu is not None and case.gpu.host:
+        yield "cpu_checkpointing", "does nothing on a CPU", "remove it"
+    if chosen.every > 1 and not is_on:
+        yield "every", "is ignored without a `granularity`", "set `granularity: full`, or remove it"
+    if "parts" in chosen.model_fields_set and chosen.granularity != "selective":
+        yield "parts", "is ignored without `granularity: selective`", "set it, or remove this"
+
+
+@rule("ZT312", "unavailable-recompute")
+def unavailable_recompute(case: Case) -> Iterator[Diagnostic]:
+    """Parts of layers are to be computed again that cannot be.
+
+    Why: parts are known by the name that a module has in transformers; DeepSpeed's checkpointing is for whole layers,
+    and with expert parallelism DeepSpeed puts its own layers in the place of those with experts.
+    Wrong: `activation_checkpointing: {granularity: selective, parts: [mlp]}` with `architecture: bert`
+    Right: `activation_checkpointing: full`
+    """
+    chosen, (architecture, _) = case.spec.activation_checkpointing, case.model
+    if chosen.granularity != "selective":
+        return
+    if chosen.implementation == "deepspeed":
+        message = "DeepSpeed's activation checkpointing is for whole layers"
+        yield case.error("activation_checkpointing.implementation", message, help="remove it, or use `full`")
+    known = RECOMPUTED_PARTS.get(architecture or "", {})
+    for part in chosen.parts:
+        if architecture in RECOMPUTED_PARTS and part not in known:
+            message = f"the `{part}` of a `{architecture}` cannot be computed again by itself"
+            yield case.error("activation_checkpointing.parts", message, help="use `full`")
+        elif part == "mlp" and case.spec.parallel.ep > 1:
+            message = f"the `mlp` cannot be computed again by itself with `ep: {case.spec.parallel.ep}`"
+            yield case.error("activation_checkpointing.parts", message, help="use `full`, or `parts: [attention]`")
 
 
 @reported_by("compiling a spec", "ZT310", "overwritten-key")
@@ -149,5 +188,6 @@ RULES: tuple[Rule, ...] = (
     cuda_only_optimizer,
     lamb_without_loss_scale,
     ignored_checkpointing_option,
+    unavailable_recompute,
     overwritten_key,
 )
