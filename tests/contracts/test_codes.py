@@ -122,6 +122,7 @@ CODES = {
     "ZT308": "ignored-checkpointing-option",
     "ZT310": "overwritten-key",
     "ZT312": "unavailable-recompute",
+    "ZT313": "unsaved-optimizer-states",
     "ZT320": "settings-at-stage-0",
     "ZT321": "stage-3-setting",
     "ZT322": "stage-1-2-setting",

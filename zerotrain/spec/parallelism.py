@@ -13,7 +13,7 @@ class OffloadOptimizerSpec(Spec):
     """Keep optimizer states outside the GPU."""
 
     device: Literal["cpu", "nvme"]
-    """Where they live; `nvme` needs stage 3."""
+    """Where they live; from `nvme` no checkpoint could be resumed, so it is refused."""
     nvme_path: str | None = None
     """Directory on a fast local disk."""
     pin_memory: Bool = True

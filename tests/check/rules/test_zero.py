@@ -34,12 +34,14 @@ def test_zt302_offload_without_zero(one: One, findings: Findings, caret: Caret) 
 
 
 @pytest.mark.parametrize("name", ["offload_optimizer", "offload_param"])
-def test_zt303_nvme_without_a_directory(one: One, findings: Findings, caret: Caret, name: str) -> None:
-    finding = one(zero=f"{{stage: 3, {name}: {{device: nvme}}}}")
+def test_zt303_nvme_without_a_directory(findings: Findings, caret: Caret, name: str) -> None:
+    stage = 3 if name == "offload_param" else 2
+    finding, *_ = findings(zero=f"{{stage: {stage}, {name}: {{device: nvme}}}}")
 
     assert (finding.code, finding.name, finding.severity) == ("ZT303", "nvme-without-path", Severity.ERROR)
     assert (finding.place.key, caret(finding)) == (f"zero.{name}", "{device: nvme}")
-    assert findings(zero=f"{{stage: 3, {name}: {{device: nvme, nvme_path: /x}}}}") == []
+    there = findings(zero=f"{{stage: {stage}, {name}: {{device: nvme, nvme_path: /x}}}}")
+    assert "ZT303" not in {found.code for found in there}
     assert findings(zero=f"{{stage: 3, {name}: {{device: cpu}}}}") == []
 
 
@@ -52,7 +54,17 @@ def test_zt304_nvme_that_deepspeed_does_not_use(one: One, findings: Findings, ca
     assert finding.severity is Severity.WARNING
     assert (finding.place.key, caret(finding)) == ("zero.offload_optimizer.device", "nvme")
     assert finding.message == f"stage {stage} keeps the states in host memory, not on NVMe"
-    assert findings(zero=f"{{stage: 3, {written}}}") == []
+
+
+def test_zt313_states_that_would_be_in_no_checkpoint(one: One, findings: Findings, caret: Caret) -> None:
+    finding = one(zero="{stage: 3, offload_optimizer: {device: nvme, nvme_path: /x}}")
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT313", "unsaved-optimizer-states", Severity.ERROR)
+    assert (finding.place.key, caret(finding)) == ("zero.offload_optimizer.device", "nvme")
+    assert (
+        findings(zero="{stage: 3, offload_optimizer: {device: cpu}, offload_param: {device: nvme, nvme_path: /x}}")
+        == []
+    )
 
 
 def test_zt305_a_part_that_cannot_be_offloaded(one: One, findings: Findings, caret: Caret) -> None:

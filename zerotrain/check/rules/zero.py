@@ -59,12 +59,12 @@ def nvme_optimizer_below_stage_3(case: Case) -> Iterator[Diagnostic]:
 
     Why: DeepSpeed treats it as `cpu` without a word, so that the states fill the host memory.
     Wrong: `zero: {stage: 2, offload_optimizer: {device: nvme, nvme_path: /local_nvme}}`
-    Right: the same at stage 3
+    Right: `zero: {stage: 2, offload_optimizer: {device: cpu}}`
     """
     zero = case.spec.zero
     if zero.offload_optimizer is not None and zero.offload_optimizer.device == "nvme" and 0 < zero.stage < 3:
         message = f"stage {zero.stage} keeps the states in host memory, not on NVMe"
-        yield case.warning("zero.offload_optimizer.device", message, help="use `stage: 3`, or `device: cpu`")
+        yield case.warning("zero.offload_optimizer.device", message, help="use `device: cpu`")
 
 
 @rule("ZT305", "partial-offload-below-stage-3")
@@ -79,6 +79,24 @@ def partial_offload_below_stage_3(case: Case) -> Iterator[Diagnostic]:
     if zero.offload_optimizer is not None and zero.offload_optimizer.ratio < 1 and zero.stage != 3:
         message = f"a ratio of {zero.offload_optimizer.ratio:g} needs stage 3"
         yield case.error("zero.offload_optimizer.ratio", message, help="use `stage: 3`, or `ratio: 1.0`")
+
+
+@rule("ZT313", "unsaved-optimizer-states")
+def unsaved_optimizer_states(case: Case) -> Iterator[Diagnostic]:
+    """Optimizer states are to live on NVMe, from where no checkpoint of them can be read.
+
+    Why: DeepSpeed copies the files it swaps to, but never reads its own checkpoint again (`load_checkpoint` in
+    runtime/engine.py, 0.19.8): states that were in memory are lost, and a resumed run goes on with other weights and
+    moments, without a word. An export finds no master weights at all.
+    Wrong: `zero: {stage: 3, offload_optimizer: {device: nvme, nvme_path: /local_nvme}}`
+    Right: `zero: {stage: 3, offload_optimizer: {device: cpu}, offload_param: {device: nvme, nvme_path: /local_nvme}}`
+    """
+    zero = case.spec.zero
+    if zero.stage == 3 and zero.offload_optimizer is not None and zero.offload_optimizer.device == "nvme":
+        message = "optimizer states on NVMe are not in a checkpoint: no run could be resumed or exported"
+        yield case.error(
+            "zero.offload_optimizer.device", message, help="use `device: cpu`; `offload_param` may be `nvme`"
+        )
 
 
 @rule("ZT306", "cuda-only-optimizer")
@@ -185,6 +203,7 @@ RULES: tuple[Rule, ...] = (
     nvme_without_path,
     nvme_optimizer_below_stage_3,
     partial_offload_below_stage_3,
+    unsaved_optimizer_states,
     cuda_only_optimizer,
     lamb_without_loss_scale,
     ignored_checkpointing_option,
