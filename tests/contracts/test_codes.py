@@ -123,6 +123,8 @@ CODES = {
     "ZT310": "overwritten-key",
     "ZT312": "unavailable-recompute",
     "ZT313": "unsaved-optimizer-states",
+    "ZT314": "idle-zeropp-setting",
+    "ZT315": "cuda-only-quantization",
     "ZT320": "settings-at-stage-0",
     "ZT321": "stage-3-setting",
     "ZT322": "stage-1-2-setting",

@@ -242,6 +242,16 @@ def test_activation_checkpointing_does_not_change_the_loss(train, reference, imp
     assert result.losses == pytest.approx(reference.losses, rel=1e-5)
 
 
+@pytest.mark.slow
+def test_a_second_copy_of_the_weights_changes_nothing(train, reference):
+    long = {"precision": "fp32", "zero.stage": 3, "zero.hpz_partition_size": 2, "batch.micro_batch_size": 2}
+
+    result = train(long, 4)
+
+    assert result.losses == pytest.approx(reference.losses, rel=1e-5)
+    assert result.grad_norms == pytest.approx(reference.grad_norms, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

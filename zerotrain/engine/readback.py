@@ -84,6 +84,8 @@ def _engine_values(engine: DeepSpeedEngine, flat: Mapping[str, Any]) -> Iterator
     yield "tensor_parallel.autotp_size", _tensor_parallel_size(engine)
     if isinstance(engine, PipelineEngine):
         yield from _pipeline_values(engine)
+    if "zero_optimization.zero_hpz_partition_size" in flat:
+        yield "zero_optimization.zero_hpz_partition_size", _second_copy_size(engine)
     if "zero_optimization.offload_optimizer.device" in flat:
         yield "zero_optimization.offload_optimizer.device", _offload_device(engine)
 
@@ -92,6 +94,12 @@ def _tensor_parallel_size(engine: DeepSpeedEngine) -> int:
     """Returns over how many ranks layers are really divided."""
     is_divided = any(is_model_parallel_parameter(parameter) for parameter in engine.parameters())
     return engine.autotp_size() if is_divided else 1
+
+
+def _second_copy_size(engine: DeepSpeedEngine) -> int:
+    """Returns over how many ranks stage 3 divides a second copy of the weights; 1 when it keeps none."""
+    parameter: Any = next(engine.parameters())
+    return 1 if parameter.ds_zero_param_process_group is None else parameter.ds_secondary_tensor_group_size
 
 
 def _pipeline_values(engine: PipelineEngine) -> Iterator[tuple[str, Any]]:

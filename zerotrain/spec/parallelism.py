@@ -56,6 +56,13 @@ class ZeroSpec(Spec):
     """Stage 3 holds at most this many gathered elements."""
     sub_group_size: PositiveInt = 1_000_000_000
     """Stage 3 updates this many elements at a time."""
+    hpz_partition_size: PositiveInt = 1
+    """Stage 3 keeps a second copy of the weights for the backward pass, divided over this many neighbouring ranks: with
+    the GPUs of a machine its gathers stay inside (ZeRO++ hpZ). 1: none."""
+    quantized_weights: Bool = False
+    """Stage 3 gathers weights in 8 bits (ZeRO++ qwZ); CUDA only, and the loss is another."""
+    quantized_gradients: Bool = False
+    """Stage 3 reduces gradients between machines in 4 bits (ZeRO++ qgZ); CUDA only, and the loss is another."""
 
 
 class ParallelSpec(Spec):

@@ -144,6 +144,60 @@ def test_zt308_inputs_that_are_in_host_memory_already(one: One, implementation: 
     assert (finding.code, finding.message) == ("ZT308", "`cpu_checkpointing` does nothing on a CPU")
 
 
+SLURM = "{type: slurm}"
+TWO_MACHINES = "{gpu: H100-SXM, num_nodes: 2, gpus_per_node: 2}"
+
+
+@pytest.mark.parametrize(
+    ("zero", "hardware", "key", "message"),
+    [
+        (
+            "{stage: 2, hpz_partition_size: 2}",
+            TWO_MACHINES,
+            "hpz_partition_size",
+            "stage 2 ignores `hpz_partition_size`",
+        ),
+        (
+            "{stage: 1, quantized_weights: true}",
+            TWO_MACHINES,
+            "quantized_weights",
+            "stage 1 ignores `quantized_weights`",
+        ),
+        (
+            "{stage: 3, hpz_partition_size: 8}",
+            TWO_MACHINES,
+            "hpz_partition_size",
+            "a second copy divided over all 4 ranks saves nothing",
+        ),
+        (
+            "{stage: 3, quantized_gradients: true}",
+            "{gpu: H100-SXM, num_nodes: 1, gpus_per_node: 4}",
+            "quantized_gradients",
+            "`quantized_gradients` does nothing on one machine",
+        ),
+    ],
+)
+def test_zt314_what_has_no_effect(
+    one: One, findings: Findings, zero: str, hardware: str, key: str, message: str
+) -> None:
+    batch = "{global_batch_size: 64, micro_batch_size: 4}"
+    finding = one(batch=batch, zero=zero, hardware=hardware, launch=SLURM)
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT314", "idle-zeropp-setting", Severity.WARNING)
+    assert (finding.place.key, finding.message) == (f"zero.{key}", message)
+    used = "{stage: 3, hpz_partition_size: 2, quantized_weights: true, quantized_gradients: true}"
+    assert findings(batch=batch, zero=used, hardware=TWO_MACHINES, launch=SLURM) == []
+
+
+def test_zt315_gradients_that_cannot_be_quantized(one: One) -> None:
+    machines = "{gpu: cpu, num_nodes: 2, gpus_per_node: 1}"
+
+    finding = one(zero="{stage: 3, quantized_gradients: true}", hardware=machines, launch=SLURM)
+
+    assert (finding.code, finding.name, finding.severity) == ("ZT315", "cuda-only-quantization", Severity.ERROR)
+    assert finding.place.key == "zero.quantized_gradients"
+
+
 SELECTIVE = "granularity: selective"
 SMALL = "{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4}"
 

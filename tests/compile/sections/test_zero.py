@@ -33,6 +33,7 @@ STAGES: dict[int, dict[str, Any]] = {
         "stage3_max_reuse_distance": 10**9,
         "stage3_gather_16bit_weights_on_model_save": False,
         "sub_group_size": 10**9,
+        "zero_hpz_partition_size": 1,
         "zero_quantized_weights": False,
         "zero_quantized_gradients": False,
     },

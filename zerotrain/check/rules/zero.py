@@ -187,6 +187,44 @@ def unavailable_recompute(case: Case) -> Iterator[Diagnostic]:
             yield case.error("activation_checkpointing.parts", message, help="use `full`, or `parts: [attention]`")
 
 
+@rule("ZT314", "idle-zeropp-setting")
+def idle_zeropp_setting(case: Case) -> Iterator[Diagnostic]:
+    """A setting of ZeRO++ has no effect where it stands.
+
+    Why: ZeRO++ changes how stage 3 gathers weights and reduces gradients between machines (Wang et al., arXiv
+    2306.10209). Lower stages never look at it, on one machine DeepSpeed reduces as always, and a second copy that is
+    divided over all ranks is gathered from all of them, like the first.
+    Wrong: `zero: {stage: 2, hpz_partition_size: 8}`
+    Right: `zero: {stage: 3, hpz_partition_size: 8}` on several machines with 8 GPUs
+    """
+    zero, topology = case.spec.zero, case.topology
+    for field in ("hpz_partition_size", "quantized_weights", "quantized_gradients"):
+        value = getattr(zero, field)
+        if zero.stage < 3 and int(value) > int(type(zero).model_fields[field].default):
+            yield case.warning(f"zero.{field}", f"stage {zero.stage} ignores `{field}`", help="use `stage: 3`")
+    if zero.stage == 3 and zero.hpz_partition_size >= max(topology.world_size, 2):
+        message = f"a second copy divided over all {topology.world_size} ranks saves nothing"
+        help = "use the number of GPUs of a machine, or remove it"
+        yield case.warning("zero.hpz_partition_size", message, help=help)
+    if zero.stage == 3 and zero.quantized_gradients and topology.num_nodes == 1:
+        message = "`quantized_gradients` does nothing on one machine"
+        yield case.warning("zero.quantized_gradients", message, help="remove it")
+
+
+@rule("ZT315", "cuda-only-quantization")
+def cuda_only_quantization(case: Case) -> Iterator[Diagnostic]:
+    """Gradients are to be quantized on a CPU.
+
+    Why: the quantizer is a CUDA kernel.
+    Wrong: `zero: {stage: 3, quantized_gradients: true}` with `hardware: {gpu: cpu, num_nodes: 2}`
+    Right: the same without `quantized_gradients`
+    """
+    zero = case.spec.zero
+    on_several = zero.stage == 3 and case.topology.num_nodes > 1
+    if on_several and zero.quantized_gradients and case.gpu is not None and case.gpu.host:
+        yield case.error("zero.quantized_gradients", "`quantized_gradients` needs a CUDA GPU", help="remove it")
+
+
 @reported_by("compiling a spec", "ZT310", "overwritten-key")
 def overwritten_key() -> None:
     """The `deepspeed` block names a key that is compiled from a field.
@@ -208,5 +246,7 @@ RULES: tuple[Rule, ...] = (
     lamb_without_loss_scale,
     ignored_checkpointing_option,
     unavailable_recompute,
+    idle_zeropp_setting,
+    cuda_only_quantization,
     overwritten_key,
 )

@@ -57,8 +57,13 @@ def _stage_3(resolved: Resolved) -> Section:
         ),
         "stage3_gather_16bit_weights_on_model_save": Setting(False, ZEROTRAIN, "exports are made from the checkpoint"),
         "sub_group_size": _written(zero.sub_group_size, "sub_group_size"),
-        "zero_quantized_weights": Setting(False, ZEROTRAIN, "weights travel unquantized"),
-        "zero_quantized_gradients": Setting(False, ZEROTRAIN, "gradients travel unquantized"),
+        "zero_hpz_partition_size": Setting(
+            min(zero.hpz_partition_size, resolved.topology.world_size),
+            "zero.hpz_partition_size",
+            "as written, at most the number of ranks",
+        ),
+        "zero_quantized_weights": _written(zero.quantized_weights, "quantized_weights"),
+        "zero_quantized_gradients": _written(zero.quantized_gradients, "quantized_gradients"),
     }
 
 
