@@ -9,7 +9,7 @@ SEED ?= 1
 CASES ?= 1000
 CLUSTER ?= cluster
 
-.PHONY: train test test-slow test-cluster truth lint generate generate-check bench clean
+.PHONY: train test test-slow test-cluster truth parity lint generate generate-check bench clean
 
 train: $(VENV)/.train  ## install, then train the quickstart
 	$(BIN)/zerotrain train examples/quickstart.yaml --fresh
@@ -25,6 +25,9 @@ test-cluster: $(VENV)/.dev  ## against the real parts, after `tests/cluster/setu
 
 truth: $(VENV)/.dev  ## does lint say what DeepSpeed does? `make truth SEED=7 CASES=250`
 	$(BIN)/python benchmarks/truth.py --seed $(SEED) --cases $(CASES)
+
+parity: $(VENV)/.dev  ## do all layouts learn what one plain rank learns? `make parity ONLY=tp`
+	$(BIN)/python benchmarks/parity.py $(ONLY)
 
 lint: $(VENV)/.dev  ## style, types, who may import whom, and the Dockerfiles
 	$(BIN)/ruff check .
