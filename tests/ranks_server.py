@@ -12,6 +12,7 @@ import runpy
 import socket
 import sys
 import time
+import traceback
 from pathlib import Path
 
 # The libraries print as they are imported; answers go where nothing else does.
@@ -75,8 +76,12 @@ def fork_rank(case: dict[str, object], rank: int, port: int) -> int:
         **{str(name): str(value) for name, value in dict(case["environment"]).items()},  # type: ignore[call-overload]
     )
     arguments = [str(argument) for argument in case["arguments"]]  # type: ignore[union-attr]
-    # Through the interpreter's own exit, so that DeepSpeed's destructors free their shared memory.
-    sys.exit(run_script(arguments[0]) if arguments[0].endswith(".py") else zerotrain.worker.main(arguments))
+    try:
+        code = run_script(arguments[0]) if arguments[0].endswith(".py") else zerotrain.worker.main(arguments)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    zerotrain.worker.leave(code)
 
 
 def run_script(path: str) -> int:
