@@ -381,6 +381,7 @@ CODES = {
     "ZT875": "differing-host",
     "ZT876": "missing-path",
     "ZT877": "wrong-clock",
+    "ZT878": "unshrinkable-model",
     "ZT901": "unknown-deepspeed-key",
     "ZT902": "removed-deepspeed-key",
     "ZT903": "unfilled-auto",

@@ -21,6 +21,7 @@ VERBS = {
     "explain": "tell about a code, or where a compiled value comes from",
     "doctor": "tell whether this machine is ready for a spec",
     "parity": "train a few steps on the spec's ranks and on one plain rank, and compare",
+    "rehearse": "make the run small and train, resume and export it on this machine",
     "train": "check, prepare, start and follow a run",
     "resume": "continue a run from its last checkpoint, exactly",
     "status": "tell where a run stands",

@@ -293,6 +293,16 @@ def wrong_clock() -> None:
     """
 
 
+@reported_by("rehearsing a run", "ZT878", "unshrinkable-model")
+def unshrinkable_model() -> None:
+    """The model cannot be made small for a rehearsal, because its config is not known.
+
+    Why: sizes must fit one another, and what they are called differs from one architecture to another.
+    Wrong: `zerotrain rehearse` with `model: {pretrained: org/name}`, whose `config.json` is on the hub
+    Right: `model: {pretrained: ./name}`, a folder with its `config.json`
+    """
+
+
 RULES: tuple[Rule, ...] = (
     untested_version,
     unusable_torch,
@@ -322,4 +332,5 @@ RULES: tuple[Rule, ...] = (
     differing_host,
     missing_path,
     wrong_clock,
+    unshrinkable_model,
 )
