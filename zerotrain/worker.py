@@ -14,11 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from zerotrain.engine.session import Session
+from zerotrain.engine.interruption import StopRequests
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs this rank to the end; returns its exit code."""
+    requests = StopRequests().listen()
+    # Imported here, so that a scheduler's signal finds someone who listens.
+    from zerotrain.engine.session import Session
+
     parser = argparse.ArgumentParser(prog="zerotrain.worker", description="Train one rank of a run.")
     parser.add_argument("run", type=Path, help="a run directory, or a spec")
     parser.add_argument("overrides", nargs="*", help="section.field=value, laid over a spec")
@@ -26,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--continue", dest="continues", action="store_true", help="go on with the run if it is there")
     parser.add_argument("--attempt", type=int, help="set by zerotrain: number of the attempt, whose end it watches")
     given = parser.parse_args(arguments)
-    return Session.of_this_process(given.attempt).run(given.run, given.overrides, continues=given.continues)
+    session = Session.of_this_process(given.attempt, requests)
+    return session.run(given.run, given.overrides, continues=given.continues)
 
 
 def leave(code: int) -> NoReturn:

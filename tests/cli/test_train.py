@@ -234,6 +234,33 @@ def test_who_is_asked_to_stop_saves_and_the_run_goes_on_as_if_nothing_had_been(
     assert evaluations(run) == evaluations(RunDirectory(tmp_path / "runs" / "whole"))
 
 
+def test_ranks_that_are_asked_to_stop_before_they_train_leave_and_the_run_begins_later(
+    write, zerotrain, start, tmp_path
+):
+    """A scheduler does so when the time it gives is short, or the data long to prepare."""
+    spec, run = write({"horizon": "2 steps", "launch.type": "local"}), RunDirectory(tmp_path / "runs" / "tiny")
+    process = start("train", spec)
+    wait_for(lambda: sum(map(listens_to_schedulers, worker_pids(run.root))) == 2)
+    for pid in worker_pids(run.root):
+        os.kill(pid, signal.SIGUSR1)
+    output, errors = process.communicate(timeout=60)
+    (stopped,) = attempts(run)
+
+    resumed = zerotrain("resume", run.root)
+
+    assert process.returncode == 75, output + errors
+    assert (stopped.outcome, stopped.reason, stopped.last_step) == ("stopped", "received SIGUSR1", None)
+    assert worker_pids(run.root) == []
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert sorted(curve(run)) == [1, 2]
+
+
+def listens_to_schedulers(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")), 16)
+    return bool(caught & 1 << signal.SIGUSR1 - 1)
+
+
 def test_torchrun_starts_ranks_again_that_fail(write, zerotrain, start, tmp_path):
     changes = {"horizon": "40 steps", "checkpoint.save_every": "5 steps", "launch.max_restarts": 1}
     spec, run = write({**changes, "launch.type": "torchrun"}), RunDirectory(tmp_path / "runs" / "tiny")

@@ -96,3 +96,29 @@ def test_what_slurm_refuses_is_said_in_its_words(login: Login) -> None:
     assert done.returncode == 1
     assert "error[ZT841] refused-job" in done.stderr
     assert "invalid partition" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        pytest.param(("launch.requeue=true",), id="the same job again"),
+        pytest.param(("launch.requeue=false", "launch.array=3"), id="the next of three"),
+    ],
+)
+def test_a_run_that_is_longer_than_its_time_goes_on_in_another_job(login: Login, jobs: tuple[str, ...]) -> None:
+    """Slurm counts time limits in minutes, and signals up to a minute before it is told to."""
+    limit = ("launch.time=3 minutes", "launch.save_before=30 seconds", "horizon=200000 steps")
+    submitted = login.zerotrain("train", "spec.yaml", *limit, *jobs)
+    assert submitted.returncode == 0, submitted.stderr
+    job = submitted.stdout.split("as job ")[1].split()[0]
+    run = login.run
+
+    run.wait_for(lambda: run.outcomes()[:1] == ["stopped"])
+    saved = attempts(run)[0].last_step or 0
+    run.wait_for(lambda: len(curve(run)) > saved + 5)
+    login.slurm.call("scancel", job)
+
+    assert attempts(run)[0].reason == "received SIGUSR1"
+    steps = sorted(curve(run))
+    assert steps == list(range(1, len(steps) + 1)), "no step is lost"

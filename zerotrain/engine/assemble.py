@@ -72,6 +72,7 @@ class Parts:
     ranks: Ranks
     attempt: int
     console: Console
+    requests: StopRequests
 
     @property
     def topology(self) -> Topology:
@@ -114,7 +115,7 @@ def assemble(
     hooks.append(Save(save, watch, clock, _steps(spec.checkpoint.save_every), steps))
     loader = _loader(parts, str(parts.stores["train"]))
     clock.restart()
-    return Training(spec, parts.topology, steps, ready, task, loader, state, hooks, StopRequests())
+    return Training(spec, parts.topology, steps, ready, task, loader, state, hooks, parts.requests)
 
 
 def _routers(engine: DeepSpeedEngine) -> RouterMeter | None:

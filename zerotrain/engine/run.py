@@ -15,6 +15,7 @@ from zerotrain.checkpoint.export import BEST, export_run
 from zerotrain.checkpoint.generate import generate
 from zerotrain.checkpoint.resume import checkpoint_to_resume, load_checkpoint, refuse_other_world_size
 from zerotrain.engine.assemble import Parts, assemble
+from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.loop import train
 from zerotrain.engine.meet import OpenedRun
 from zerotrain.engine.quirks import replay_bias_correction
@@ -30,7 +31,7 @@ from zerotrain.runs.record import read_record
 from zerotrain.spec.run import ExportSpec, RunSpec
 
 
-def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> bool:
+def run_attempt(run: OpenedRun, ranks: Ranks, console: Console, requests: StopRequests) -> bool:
     """Trains a run to its end, from its newest complete checkpoint if it has one.
 
     Returns False when someone has asked to stop: a checkpoint is saved, and another attempt goes on from it. Raises
@@ -38,7 +39,7 @@ def run_attempt(run: OpenedRun, ranks: Ranks, console: Console) -> bool:
     """
     record = read_record(run.directory)
     spec = RunSpec.model_validate(record.resolved)
-    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, console)
+    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, console, requests)
     refuse_finished(run.directory)
     checkpoint = _checkpoint(parts)
     _begin(parts, checkpoint)

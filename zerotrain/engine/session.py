@@ -7,16 +7,27 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import TextIO
 
 from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.engine.interruption import StoppedEarly, StopRequests
 from zerotrain.engine.ranks import Ranks, read_ranks
 from zerotrain.errors import ZerotrainError
 from zerotrain.monitor.console import Console, keep_terminal
-from zerotrain.runs.attempts import STOPPED, Failure, end_attempt, write_failure
+from zerotrain.runs.attempts import (
+    STOPPED,
+    Attempt,
+    Failure,
+    end_attempt,
+    has_failed,
+    is_first_to_fail,
+    read_attempt,
+    write_attempt,
+    write_failure,
+)
 from zerotrain.runs.layout import RunDirectory
 
 
@@ -31,14 +42,15 @@ class Session:
     complaints: TextIO
     """Where a failure is told when nobody supervises."""
     is_supervised: bool
+    requests: StopRequests
     opened: RunDirectory | None = field(default=None)
 
     @classmethod
-    def of_this_process(cls, attempt: int | None) -> Session:
+    def of_this_process(cls, attempt: int | None, requests: StopRequests) -> Session:
         """Returns the session of this process; with the number of an attempt, whoever gave it tells of a failure."""
         ranks = read_ranks()
         complaints = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
-        return cls(ranks, attempt, keep_terminal(ranks.rank), complaints, attempt is not None)
+        return cls(ranks, attempt, keep_terminal(ranks.rank), complaints, attempt is not None, requests)
 
     def run(self, target: Path, overrides: Sequence[str], *, continues: bool = False) -> int:
         """Trains a run directory, or a spec; returns the exit code of the process.
@@ -49,6 +61,9 @@ class Session:
         continues = continues or os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
         try:
             return 0 if self._train(target, overrides, continues) else STOPPED
+        except StoppedEarly as stopped:
+            self._note_stop(f"received {stopped}")
+            return STOPPED
         except ZerotrainError as refused:
             self._fail(Failure(self.ranks.rank, time.time(), str(refused), list(refused.findings), ""))
             return 1
@@ -60,6 +75,7 @@ class Session:
     def _train(self, target: Path, overrides: Sequence[str], continues: bool) -> bool:
         if target.is_dir():
             self.opened = RunDirectory(target)
+        self.requests.leave_early()
         # Imported here, so that nothing heavy is loaded before this process knows where its output goes.
         from zerotrain.engine.meet import Meeting
         from zerotrain.engine.run import run_attempt
@@ -70,7 +86,14 @@ class Session:
         else:
             run = meeting.make_run(target, overrides, continues=continues)
         self.opened, self.attempt = run.directory, run.attempt
-        return run_attempt(run, self.ranks, self.console)
+        return run_attempt(run, self.ranks, self.console, self.requests)
+
+    def _note_stop(self, reason: str) -> None:
+        if self.opened is None or self.attempt is None or has_failed(self.opened, self.attempt):
+            return
+        begun = Attempt(self.attempt, time.time(), self.ranks.world_size)
+        attempt = read_attempt(self.opened, self.attempt) or begun
+        write_attempt(self.opened, replace(attempt, outcome="stopped", ended=time.time(), reason=reason))
 
     def _fail(self, failure: Failure) -> None:
         print(failure.traceback or failure.reason, file=sys.stderr, flush=True)
@@ -84,9 +107,8 @@ class Session:
         """Writes the failure down; tells whether this rank is the first to fail."""
         try:
             write_failure(run, attempt, failure)
-            (run.attempt(attempt) / "first-failure").touch(exist_ok=False)
-        except FileExistsError:
-            return False
+            if not is_first_to_fail(run, attempt):
+                return False
         except OSError:
             return True
         end_attempt(run, attempt, "failed", reason=f"rank {failure.rank}: {failure.reason}")

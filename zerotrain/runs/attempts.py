@@ -149,6 +149,24 @@ def write_failure(run: RunDirectory, attempt: int, failure: Failure) -> None:
     write_json(run.rank_failure(attempt, failure.rank), {**asdict(failure), "findings": findings})
 
 
+def is_first_to_fail(run: RunDirectory, attempt: int) -> bool:
+    """Tells the first rank that asks after it has failed, and no other."""
+    try:
+        _first_failure(run, attempt).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def has_failed(run: RunDirectory, attempt: int) -> bool:
+    """Tells whether a rank has said that it failed."""
+    return _first_failure(run, attempt).exists()
+
+
+def _first_failure(run: RunDirectory, attempt: int) -> Path:
+    return run.attempt(attempt) / "first-failure"
+
+
 def failures(run: RunDirectory, attempt: int) -> list[Failure]:
     """Returns the failures of an attempt's ranks, the first to fail first; a damaged record is left out."""
     found = [_read_failure(path) for path in run.attempt(attempt).glob("rank-*.failure.json")]
