@@ -10,10 +10,13 @@ import torch
 import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
-from zerotrain.checkpoint.masters import fragments, masters, publish
+from zerotrain.checkpoint.elastic import take_up
+from zerotrain.checkpoint.masters import fragments, masters, named_shapes, publish
+from zerotrain.checkpoint.pieces import AVERAGED, Pieces
 from zerotrain.checkpoint.weights import AVERAGE
 from zerotrain.diagnostic import error
 from zerotrain.errors import CheckpointError
+from zerotrain.modeling.pipeline import name_in_model
 from zerotrain.runs.catalogue import Checkpoint
 from zerotrain.spec.run import EmaSpec
 
@@ -51,17 +54,28 @@ class WeightAverage:
             content = {"updates": self._updates, "averages": self._averages, "fragments": places}
             torch.save(content, directory / AVERAGE.format(rank=self._owner()))
 
-    def load(self, checkpoint: Checkpoint) -> None:
-        """Takes up what this rank or, at stage 0, rank 0 wrote; raises CheckpointError when it is not there."""
-        file = checkpoint.path / AVERAGE.format(rank=self._owner())
+    def load(self, checkpoint: Checkpoint, shard: int | None = None) -> None:
+        """Takes up what this rank or, at stage 0, rank 0 wrote; raises CheckpointError when it is not there.
+
+        With a `shard`, its tensor-parallel rank, this rank takes its part from ranks that shared the model otherwise.
+        """
+        file = checkpoint.path / AVERAGE.format(rank=self._owner() if shard is None else 0)
         if not file.is_file():
             message = f"`{checkpoint.manifest.tag}` holds no average of the weights: `{file.name}` is missing"
             help = "delete it; `resume` then takes the one before"
             raise CheckpointError(error("ZT711", "damaged-checkpoint", message, help=help))
         saved = torch.load(file, map_location="cpu", weights_only=True)
         self._updates = saved["updates"]
+        if shard is not None:
+            self._take_up(Pieces(checkpoint.path), shard)
+            return
         for average, value in zip(self._averages, saved["averages"], strict=True):
             average.copy_(value)
+
+    def _take_up(self, pieces: Pieces, shard: int) -> None:
+        shapes = named_shapes(self._engine)
+        for name, place in fragments(self._engine).items():
+            take_up(pieces, name_in_model(name), AVERAGED, self._averages[place.tensor], place, shapes[name], shard)
 
     def _owner(self) -> int:
         """Returns the rank whose file holds what this rank holds."""

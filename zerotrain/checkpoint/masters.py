@@ -12,7 +12,6 @@ from deepspeed.runtime.fp16.fused_optimizer import FP16_Optimizer
 from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
 from deepspeed.runtime.zero.stage3 import DeepSpeedZeroOptimizer_Stage3
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
-from torch import nn
 from torch._utils import _unflatten_dense_tensors
 
 from zerotrain.modeling.unwrap import module_of
@@ -33,20 +32,28 @@ class Fragment(NamedTuple):
 
 def masters(engine: DeepSpeedEngine) -> list[torch.Tensor]:
     """Returns the master weights of this rank as DeepSpeed keeps them; the trained parameters where it keeps none."""
+    return [master.detach() for master in _held(engine)]
+
+
+def optimizer_states(engine: DeepSpeedEngine) -> list[dict[str, Any]]:
+    """Returns what the optimizer keeps of each of `masters`; empty where it has kept nothing yet."""
+    stepping: Any = getattr(engine.optimizer, "optimizer", engine.optimizer)
+    return [stepping.state[master] for master in _held(engine)]
+
+
+def _held(engine: DeepSpeedEngine) -> list[torch.Tensor]:
     optimizer: Any = engine.optimizer
     if isinstance(optimizer, DeepSpeedZeroOptimizer_Stage3):
-        found = optimizer.fp32_partitioned_groups_flat
-    elif isinstance(optimizer, DeepSpeedZeroOptimizer):
-        found = optimizer.single_partition_of_fp32_groups
-    elif isinstance(optimizer, BF16_Optimizer):
-        found = optimizer.fp32_groups_flat_partition
-    elif isinstance(optimizer, FP16_Optimizer):
-        found = optimizer.fp32_groups_flat
-    elif isinstance(optimizer, FP16_UnfusedOptimizer):
-        found = [master for group in optimizer.fp32_groups for master in group]
-    else:
-        found = _trained(engine)
-    return [master.detach() for master in found]
+        return list(optimizer.fp32_partitioned_groups_flat)
+    if isinstance(optimizer, DeepSpeedZeroOptimizer):
+        return list(optimizer.single_partition_of_fp32_groups)
+    if isinstance(optimizer, BF16_Optimizer):
+        return list(optimizer.fp32_groups_flat_partition)
+    if isinstance(optimizer, FP16_Optimizer):
+        return list(optimizer.fp32_groups_flat)
+    if isinstance(optimizer, FP16_UnfusedOptimizer):
+        return [master for group in optimizer.fp32_groups for master in group]
+    return _trained(engine)
 
 
 def fragments(engine: DeepSpeedEngine) -> dict[str, Fragment]:
@@ -58,6 +65,11 @@ def fragments(engine: DeepSpeedEngine) -> dict[str, Fragment]:
         return {name: _linked(parameter) for name, parameter in _named(engine) if parameter._hp_mapping is not None}
     places = dict(_whole(optimizer, engine))
     return {name: places[parameter] for name, parameter in _named(engine)}
+
+
+def named_shapes(engine: DeepSpeedEngine) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each trained parameter on this rank, whatever ZeRO has partitioned."""
+    return {name: tuple(getattr(parameter, "ds_shape", parameter.shape)) for name, parameter in _named(engine)}
 
 
 def publish(engine: DeepSpeedEngine) -> None:
@@ -92,8 +104,10 @@ def _named(engine: DeepSpeedEngine) -> Iterator[tuple[str, Any]]:
     return ((name, parameter) for name, parameter in named if parameter.requires_grad)
 
 
-def _trained(engine: DeepSpeedEngine) -> list[nn.Parameter]:
-    return [parameter for parameter in module_of(engine).parameters() if parameter.requires_grad]
+def _trained(engine: DeepSpeedEngine) -> list[torch.Tensor]:
+    """Returns the trained parameters in the order in which the optimizer numbers its states."""
+    optimizer: Any = engine.optimizer
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
 def _at_stage_3(optimizer: Any, parameter: Any) -> Fragment:
@@ -107,7 +121,7 @@ def _linked(parameter: Any) -> Fragment:
     return Fragment(link.param_group_index, there.start, whole.start, there.numel)
 
 
-def _whole(optimizer: Any, engine: DeepSpeedEngine) -> Iterator[tuple[nn.Parameter, Fragment]]:
+def _whole(optimizer: Any, engine: DeepSpeedEngine) -> Iterator[tuple[torch.Tensor, Fragment]]:
     """Yields the place of each parameter at stage 0, where every rank holds all of them."""
     if isinstance(optimizer, FP16_Optimizer):
         for tensor, group in enumerate(optimizer.fp16_groups):

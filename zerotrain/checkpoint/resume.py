@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from deepspeed import DeepSpeedEngine
 
+from zerotrain.checkpoint.elastic import load_pieces
 from zerotrain.checkpoint.frozen import frozen_checksum, refuse_other_base
+from zerotrain.checkpoint.pieces import Pieces
 from zerotrain.checkpoint.save import Position
 from zerotrain.diagnostic import error
 from zerotrain.errors import CheckpointError
 from zerotrain.runs.catalogue import Checkpoint, PassedOver, catalogue
 from zerotrain.runs.history import curve
 from zerotrain.runs.layout import RunDirectory
+from zerotrain.spec.run import RunSpec
 
 
 def checkpoint_to_resume(run: RunDirectory) -> tuple[Checkpoint | None, Sequence[PassedOver]]:
@@ -33,21 +36,50 @@ def checkpoint_to_resume(run: RunDirectory) -> tuple[Checkpoint | None, Sequence
     return None, passed_over
 
 
-def refuse_other_world_size(checkpoint: Checkpoint, world_size: int) -> None:
-    """Raises CheckpointError when the checkpoint was saved by another number of ranks."""
-    saved = checkpoint.manifest.world_size
-    if saved != world_size:
-        message = f"`{checkpoint.manifest.tag}` was saved by {saved} ranks and cannot be continued on {world_size}"
-        help = f"continue on {saved} ranks"
-        raise CheckpointError(error("ZT706", "other-world-size", message, help=help))
+def is_shared_otherwise(checkpoint: Checkpoint, spec: RunSpec, world_size: int) -> bool:
+    """Tells whether other ranks saved a checkpoint than those of a spec, or shared the model in another way."""
+    manifest = checkpoint.manifest
+    before = (manifest.world_size, manifest.zero_stage, manifest.parallel)
+    return before != (world_size, spec.zero.stage, spec.parallel.model_dump())
 
 
-def load_checkpoint(engine: DeepSpeedEngine, checkpoint: Checkpoint) -> Position:
-    """Loads weights and optimizer states into the engine and returns how far the run was. All ranks must call this."""
+def refuse_unshareable(checkpoint: Checkpoint, spec: RunSpec) -> None:
+    """Raises CheckpointError when only the ranks that saved a checkpoint could continue from it."""
+    manifest = checkpoint.manifest
+    reason = next((why for is_so, why in _UNSHAREABLE if is_so(checkpoint, spec)), None)
+    if reason is not None:
+        axes = " ".join(f"parallel.{axis}={degree}" for axis, degree in manifest.parallel.items() if degree > 1)
+        same = f"--world-size {manifest.world_size} zero.stage={manifest.zero_stage} {axes}".strip()
+        message = f"`{manifest.tag}` can only be continued by ranks that share it as it was saved: {reason}"
+        help = f"continue with `{same}`, or start a new run from its export"
+        raise CheckpointError(error("ZT719", "unshareable-checkpoint", message, help=help))
+
+
+_UNSHAREABLE: Sequence[tuple[Callable[[Checkpoint, RunSpec], bool], str]] = (
+    (lambda checkpoint, _: not Pieces(checkpoint.path).is_there, "it does not say what its files hold"),
+    (
+        lambda checkpoint, spec: spec.parallel.ep > 1 or checkpoint.manifest.parallel["ep"] > 1,
+        "its experts are spread over ranks",
+    ),
+    (
+        lambda _, spec: spec.optimizer.type in ("muon", "adafactor"),
+        "the states of its optimizer do not lie beside the weights element by element",
+    ),
+)
+
+
+def load_checkpoint(engine: DeepSpeedEngine, checkpoint: Checkpoint, shard: int | None = None) -> Position:
+    """Loads weights and optimizer states into the engine and returns how far the run was. All ranks must call this.
+
+    With a `shard`, its tensor-parallel rank, this rank takes its part from ranks that shared the model otherwise.
+    """
     manifest = checkpoint.manifest
     is_whole = manifest.frozen_checksum is None
     if not is_whole:
         refuse_other_base(checkpoint, frozen_checksum(engine))
+    if shard is not None:
+        load_pieces(engine, checkpoint, shard)
+        return Position(manifest.step, manifest.samples, manifest.tokens)
     path, _ = engine.load_checkpoint(str(checkpoint.path.parent), tag=manifest.tag, load_module_strict=is_whole)
     if path is None or engine.global_steps != manifest.step:
         # DeepSpeed returns (None, None) instead of failing, and would train from scratch.

@@ -18,6 +18,7 @@ from deepspeed import DeepSpeedEngine
 
 from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.guard import guarded
+from zerotrain.checkpoint.pieces import save_layout
 from zerotrain.diagnostic import Diagnostic, warning
 from zerotrain.errors import reason_of
 from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Checkpoint, Manifest, catalogue, tag_of
@@ -67,6 +68,8 @@ class Saver:
     """Checksum of the weights of the teacher, which are never saved; None without a teacher."""
     parallel: Mapping[str, int] = field(default_factory=dict)
     """Degrees of model parallelism by axis."""
+    shard: int | None = None
+    """Tensor-parallel rank; None when only the ranks that save can continue."""
 
     def save(self, position: Position) -> Diagnostic | None:
         """Saves a checkpoint and removes old ones; returns a finding when it could not be written.
@@ -85,9 +88,11 @@ class Saver:
                 save_latest=False,
                 exclude_frozen_parameters=self.frozen_checksum is not None,
             )
-            if self.average is not None:
-                with guard.noting():
+            with guard.noting():
+                if self.average is not None:
                     self.average.save(partial)
+                if self.shard is not None:
+                    save_layout(self.engine, partial, dist.get_rank(), self.shard)
         failure = self._agree(guard.failure)
         if failure is None:
             failure = self._agree(self._complete(partial, tag, position) if dist.get_rank() == 0 else None)

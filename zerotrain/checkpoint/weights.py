@@ -81,6 +81,14 @@ def _whole_module(directory: Path) -> StateDict:
     return dict(_load(directory / _MODEL)["module"])
 
 
+def model_states(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Returns what DeepSpeed keeps beside the optimizer: `module` with buffers and weights, and counts of steps.
+
+    The weights are those of one rank; a pipeline's are in other files.
+    """
+    return _load(next(checkpoint.path.glob("*mp_rank_00_model_states.pt")))
+
+
 def averaged_weights(checkpoint: Checkpoint) -> StateDict:
     """Returns the exponential moving average of the weights in host memory; what is not trained is as it is."""
     weights = whole_weights(checkpoint)

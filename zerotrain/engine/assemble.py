@@ -226,6 +226,7 @@ def _saving(
         frozen,
         teacher_checksum,
         spec.parallel.model_dump(),
+        parts.topology.tp_rank(parts.ranks.rank) if spec.parallel.ep == 1 else None,
     )
 
     def save(state: TrainState) -> None:

@@ -13,7 +13,14 @@ import torch.distributed as dist
 from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.export import BEST, export_run
 from zerotrain.checkpoint.generate import generate
-from zerotrain.checkpoint.resume import checkpoint_to_resume, load_checkpoint, refuse_other_world_size
+from zerotrain.checkpoint.resume import (
+    checkpoint_to_resume,
+    is_shared_otherwise,
+    load_checkpoint,
+    refuse_unshareable,
+)
+from zerotrain.compile.resolve import ranks_of
+from zerotrain.diagnostic import error
 from zerotrain.engine.assemble import Parts, assemble
 from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.loop import train
@@ -22,6 +29,7 @@ from zerotrain.engine.quirks import replay_bias_correction
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine, build_engine
 from zerotrain.engine.state import TrainState
+from zerotrain.errors import RunError
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.sinks.console import ConsoleSink
 from zerotrain.monitor.sinks.table import open_sinks
@@ -61,10 +69,19 @@ def _checkpoint(parts: Parts) -> Checkpoint | None:
     checkpoint, passed_over = checkpoint_to_resume(parts.run)
     for passed in passed_over:
         parts.console.say(f"passed over `{passed.path.name}`: {passed.reason}")
-    if checkpoint is None:
-        return None
-    refuse_other_world_size(checkpoint, parts.ranks.world_size)
+    _refuse_other_ranks(parts)
+    if checkpoint is not None and is_shared_otherwise(checkpoint, parts.spec, parts.ranks.world_size):
+        refuse_unshareable(checkpoint, parts.spec)
     return checkpoint
+
+
+def _refuse_other_ranks(parts: Parts) -> None:
+    """Raises RunError when there are other ranks than the run is laid out for."""
+    expected, found = ranks_of(parts.spec).world_size, parts.ranks.world_size
+    if found != expected:
+        message = f"the run is laid out for {expected} ranks and was started on {found}"
+        help = f"lay it out anew: `zerotrain resume {parts.run.root} --world-size {found}`"
+        raise RunError(error("ZT706", "other-world-size", message, help=help))
 
 
 def _begin(parts: Parts, checkpoint: Checkpoint | None) -> None:
@@ -80,11 +97,14 @@ def _state(
 ) -> TrainState:
     if checkpoint is None:
         return TrainState()
-    position = load_checkpoint(ready.engine, checkpoint)
+    is_elastic = is_shared_otherwise(checkpoint, parts.spec, parts.ranks.world_size)
+    shard = parts.topology.tp_rank(parts.ranks.rank) if is_elastic else None
+    position = load_checkpoint(ready.engine, checkpoint, shard)
     replay_bias_correction(ready.engine)
     if average is not None:
-        average.load(checkpoint)
-    parts.console.say(f"continuing from `{checkpoint.manifest.tag}`")
+        average.load(checkpoint, shard)
+    how = f", which {checkpoint.manifest.world_size} ranks shared otherwise" if is_elastic else ""
+    parts.console.say(f"continuing from `{checkpoint.manifest.tag}`{how}")
     return TrainState(position.step, position.samples, position.tokens)
 
 

@@ -42,6 +42,10 @@ class Topology:
         """
         return rank // (self.tp * self.sp) % self.dp
 
+    def tp_rank(self, rank: int) -> int:
+        """Returns which part of the divided layers a rank has."""
+        return rank % self.tp
+
     def sp_rank(self, rank: int) -> int:
         """Returns which stretch of its samples a rank has."""
         return rank % self.sp

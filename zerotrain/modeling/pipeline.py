@@ -30,8 +30,9 @@ _TIED = "embedding"
 
 
 def name_in_model(name: str) -> str:
-    """Returns the name that a parameter of the pipeline has in the whole model."""
-    return name.partition(_MARK)[2].replace("/", ".")
+    """Returns the name that a parameter of the pipeline has in the whole model; other names as they are."""
+    _, mark, place = name.partition(_MARK)
+    return place.replace("/", ".") if mark else name
 
 
 class Part(nn.Module):

@@ -50,6 +50,26 @@ EFFECTS: Mapping[str, Effect] = {
 """Effect of a key of the spec, or of all keys below it; the longest matching path counts."""
 
 
+Continuation = Literal["identity", "schedule", "free"]
+
+CONTINUATIONS: Mapping[str, Continuation] = {
+    "horizon": "schedule",
+    "schedule": "schedule",
+    "optimizer": "schedule",
+    "optimizer.type": "identity",
+    "optimizer.groups": "identity",  # each group has states of its own
+    "name": "identity",
+}
+"""What a change means for a run that goes on, where it does not follow from its effect: `identity` makes another run of
+it, `schedule` bends its loss curve, `free` changes neither; the longest matching path counts."""
+
+
+def continuation_of(key: str) -> Continuation:
+    """Returns what a change of a dotted key means for a run that goes on."""
+    usual: Continuation = "free" if effect_of(key) == "execution" else "identity"
+    return longest_match(CONTINUATIONS, key) or usual
+
+
 def effect_of(key: str) -> Effect:
     """Returns the effect of a dotted key; raises KeyError for a key the table does not cover."""
     effect = longest_match(EFFECTS, key)
