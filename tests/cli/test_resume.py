@@ -7,7 +7,8 @@ import json
 import pytest
 
 from zerotrain.cli.main import main
-from zerotrain.runs.attempts import hold
+from zerotrain.runs.attempts import attempts, hold
+from zerotrain.runs.history import curve
 from zerotrain.runs.layout import RunDirectory
 
 ONE_STEP = {"horizon": "1 steps", "launch": {"type": "local"}, "hardware.gpus_per_node": 1}
@@ -70,8 +71,28 @@ def test_only_how_a_run_is_started_may_differ(write, zerotrain, tmp_path):
 
     assert (other.returncode, wrong.returncode, started.returncode, finished.returncode) == (1, 1, 0, 0)
     assert "error[ZT715] changed-run" in other.stderr
+    assert "seed: `1234` -> `2`" in other.stderr
     assert "`no_such`" in wrong.stderr
     assert "is finished" in finished.stdout
+
+
+def test_a_run_goes_on_with_more_ranks_and_a_longer_horizon(write, zerotrain, tmp_path):
+    zerotrain("train", write({**ONE_STEP, "horizon": "2 steps", "checkpoint.save_every": "1 steps"}))
+    run = RunDirectory(tmp_path / "runs" / "tiny")
+    longer = ["horizon=3 steps", "zero.stage=3"]
+
+    alone = zerotrain("resume", run.root, "--world-size", "3")
+    silent = zerotrain("resume", run.root, "--world-size", "2", *longer)
+    resumed = zerotrain("resume", run.root, "--world-size", "2", *longer, "--accept")
+
+    assert (alone.returncode, silent.returncode, resumed.returncode) == (1, 1, 0), resumed.stderr
+    assert "error[ZT718] unshared-batch" in alone.stderr
+    assert "error[ZT717] unaccepted-change" in silent.stderr
+    assert "horizon: `2 steps` -> `3 steps`" in resumed.stdout
+    assert "zero.stage: `0` -> `3`" in resumed.stdout
+    assert sorted(curve(run)) == [1, 2, 3]
+    assert [attempt.world_size for attempt in attempts(run)] == [1, 2]
+    assert json.loads((run.logs / "run-until-attempt-1.json").read_text())["steps"] == 2
 
 
 def test_a_run_whose_end_was_lost_is_brought_to_it(write, zerotrain, tmp_path):

@@ -112,14 +112,15 @@ def test_a_finished_run_says_so(train, ranks):
     assert "error[ZT709] finished-run" in again.output
 
 
-def test_another_number_of_ranks_is_refused(train, ranks):
+def test_a_worker_on_another_number_of_ranks_is_refused(train, ranks):
     result = train({**LONG, "zero.stage": 2}, 2)
     forget_the_end(result)
 
     again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1, expect=1)
 
     assert "error[ZT706] other-world-size" in again.output
-    assert "`step-3` was saved by 2 ranks and cannot be continued on 1" in again.output
+    assert "laid out for 2 ranks and was started on 1" in again.output
+    assert "zerotrain resume" in again.output
 
 
 def test_lost_data_is_prepared_again_and_must_be_the_same(ranks, tmp_path):

@@ -24,7 +24,7 @@ class TrainState:
 
     def is_over(self, last_step: int) -> bool:
         """Tells whether no update follows in this attempt at a run that ends with `last_step`, or before it."""
-        return self.step == last_step or self.ending is not None or self.interruption is not None
+        return self.step >= last_step or self.ending is not None or self.interruption is not None
 
     def advance(self, batch: GlobalBatch) -> None:
         """Notes that the batch has been trained on."""

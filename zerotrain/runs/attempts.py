@@ -69,9 +69,12 @@ def refuse_finished(run: RunDirectory) -> None:
 
 
 def _last_of_all(run: RunDirectory) -> Attempt | None:
+    """Returns the attempt that ended the run: by its last step, which may have been moved since, or before it."""
     steps = [checkpoint.manifest.step for checkpoint in catalogue(run)[0]]
     ended = [attempt for attempt in attempts(run) if attempt.outcome == "finished" and attempt.last_step in steps]
-    return ended[-1] if ended else None
+    if not ended or (ended[-1].reason is None and (ended[-1].last_step or 0) < read_record(run).steps):
+        return None
+    return ended[-1]
 
 
 def last_attempt(run: RunDirectory) -> int:

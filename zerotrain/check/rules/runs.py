@@ -62,11 +62,11 @@ def nothing_to_resume() -> None:
 
 @reported_by("continuing a run", "ZT706", "other-world-size")
 def other_world_size() -> None:
-    """A run is to be continued on another number of ranks.
+    """A run is started on another number of ranks than it is laid out for.
 
-    Why: optimizer states are partitioned over the ranks that saved them; DeepSpeed refuses to load them.
-    Wrong: a run of 4 ranks continued on 2
-    Right: the same number of ranks
+    Why: batch and DeepSpeed's config follow from the number of ranks, and have to be settled anew for another one.
+    Wrong: `torchrun --nproc-per-node 4 -m zerotrain.worker RUN` for a run of 2 ranks
+    Right: `zerotrain resume RUN --world-size 4`
     """
 
 
@@ -156,10 +156,10 @@ def another_run() -> None:
 def changed_run() -> None:
     """Something is changed that belongs to the run itself.
 
-    Why: a run goes on with what it was made with, and ends as if it had never been interrupted. Only how it is started
-    may differ.
+    Why: a run goes on as if it had never been interrupted. How it is started may differ, and how its ranks share the
+    model, for these change no loss; model, data, seed, global batch and precision are the run.
     Wrong: `zerotrain resume runs/tiny seed=2`
-    Right: `zerotrain resume runs/tiny --on torchrun launch.max_restarts=3`
+    Right: `zerotrain resume runs/tiny --world-size 4 zero.stage=3`
     """
 
 
@@ -170,6 +170,38 @@ def no_log() -> None:
     Why: every rank of every attempt has a log of its own, and this one was never written.
     Wrong: `zerotrain logs runs/tiny --rank 7` of a run on two ranks
     Right: `zerotrain logs runs/tiny --rank 1`
+    """
+
+
+@reported_by("continuing a run", "ZT717", "unaccepted-change")
+def unaccepted_change() -> None:
+    """The horizon, the schedule or the optimizer is changed, and nobody has said that this is meant.
+
+    Why: from there on the loss curve is no longer that of one run, and cannot be compared with others of its spec.
+    Wrong: `zerotrain resume runs/tiny horizon="400 steps"`
+    Right: `zerotrain resume runs/tiny horizon="400 steps" --accept`
+    """
+
+
+@reported_by("continuing a run", "ZT718", "unshared-batch")
+def unshared_batch() -> None:
+    """The ranks a run is to go on with cannot share its global batch.
+
+    Why: the global batch belongs to the run. It stays what it is on any number of ranks that divides it: the micro-batch
+    becomes smaller where it must, and the accumulation follows.
+    Wrong: `zerotrain resume runs/tiny --world-size 3`, with a global batch of 32
+    Right: `zerotrain resume runs/tiny --world-size 4`
+    """
+
+
+@reported_by("continuing a run", "ZT719", "unshareable-checkpoint")
+def unshareable_checkpoint() -> None:
+    """A checkpoint is to be continued by ranks that share the model in a way it cannot be given out for.
+
+    Why: each rank takes the elements it holds out of the files of those that saved them. Experts that are spread over
+    ranks, Muon's updates and Adafactor's factors do not lie beside the weights element by element.
+    Wrong: `zerotrain resume runs/mixtral --world-size 2`, after `parallel: {ep: 4}`
+    Right: `zerotrain resume runs/mixtral` on the same ranks, or a new run from its export
     """
 
 
@@ -215,6 +247,9 @@ RULES: tuple[Rule, ...] = (
     another_run,
     changed_run,
     no_log,
+    unaccepted_change,
+    unshared_batch,
+    unshareable_checkpoint,
     changed_teacher,
     not_generative,
 )
