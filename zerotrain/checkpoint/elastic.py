@@ -39,7 +39,7 @@ def load_pieces(engine: DeepSpeedEngine, checkpoint: Checkpoint, shard: int) -> 
             if key not in state:
                 state[key] = torch.zeros_like(held[place.tensor], dtype=saved.dtype)
             take_up(pieces, name, key, state[key], place, shapes[own_name], shard)
-    _count_steps(engine, states)
+    _count_updates(engine, states, pieces.updates)
     publish(engine)
     _restore_module(engine, checkpoint)
     restore_scaler(engine, pieces.scaler)
@@ -57,13 +57,12 @@ def _is_number(state: Any) -> bool:
     return not isinstance(state, torch.Tensor) or state.dim() == 0
 
 
-def _count_steps(engine: DeepSpeedEngine, states: list[dict[str, Any]]) -> None:
-    """Tells the groups how many steps were made: the fused Adam of CUDA counts there."""
+def _count_updates(engine: DeepSpeedEngine, states: list[dict[str, Any]], updates: int) -> None:
     optimizer: Any = engine.optimizer
-    steps = max((int(state["step"]) for state in states if "step" in state), default=0)
-    for group in optimizer.param_groups:
-        if "step" in group:
-            group["step"] = steps
+    for counting in (*states, *optimizer.param_groups):
+        if "step" in counting:
+            counted = counting["step"]
+            counting["step"] = torch.full_like(counted, updates) if isinstance(counted, torch.Tensor) else updates
 
 
 def _restore_module(engine: DeepSpeedEngine, checkpoint: Checkpoint) -> None:

@@ -5,7 +5,7 @@ DeepSpeed's files hold flat tensors and do not say which parameter is where in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +77,10 @@ class RankFile:
         """Returns what the optimizer keeps of the flat tensor with a parameter in it; its weights are not among it."""
         return self._states.get(self.layout.pieces[name].tensor, {})
 
+    def all_states(self) -> Iterable[Mapping[str, Any]]:
+        """Returns what the optimizer keeps of each flat tensor."""
+        return self._states.values()
+
     def tensor(self, name: str, key: str) -> torch.Tensor:
         """Returns the flat tensor with a parameter in it: of `MASTER`, `AVERAGED`, or a state of the optimizer."""
         index = self.layout.pieces[name].tensor
@@ -131,6 +135,14 @@ class Pieces:
     def scaler(self) -> Mapping[str, float]:
         """The numbers of the loss scaler, which all ranks have alike."""
         return self._files[0].layout.scaler
+
+    @property
+    def updates(self) -> int:
+        """How many updates the optimizer has made.
+
+        The fused Adam counts them for the last parameter of a group alone (`step` in ops/adam/fused_adam.py).
+        """
+        return max((int(state["step"]) for state in self._files[0].all_states() if "step" in state), default=0)
 
     def states(self, name: str) -> Mapping[str, Any]:
         """Returns a rank's states of a parameter, for their names and for those that are single numbers."""

@@ -15,6 +15,7 @@ from zerotrain.cli.follow import add_launcher, follow, launcher_override
 from zerotrain.compile.emit import compile_spec
 from zerotrain.compile.model import settle
 from zerotrain.compile.resolve import ranks_of
+from zerotrain.diagnostic import Severity
 from zerotrain.hardware.probe import surroundings
 from zerotrain.hardware.software import versions
 from zerotrain.runs.attempts import hold, is_finished
@@ -65,7 +66,7 @@ def lay_out_anew(run: RunDirectory, others: Sequence[str], world_size: int | Non
     record, around = read_record(run), surroundings()
     overrides = [*_solved(run, record, others, world_size), *others]
     reading = read_spec(run.resolved, overrides)
-    found = check_reading(reading, around, world_size)
+    found = [finding for finding in check_reading(reading, around, world_size) if finding.severity is Severity.ERROR]
     sys.stderr.write(render_full(found, color=sys.stderr.isatty()))
     if code := exit_code(found):
         return code

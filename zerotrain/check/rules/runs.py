@@ -187,8 +187,8 @@ def unaccepted_change() -> None:
 def unshared_batch() -> None:
     """The ranks a run is to go on with cannot share its global batch.
 
-    Why: the global batch belongs to the run. It stays what it is on any number of ranks that divides it: the micro-batch
-    becomes smaller where it must, and the accumulation follows.
+    Why: the global batch belongs to the run. On any number of ranks that divides it, it stays what it is: the
+    micro-batch becomes smaller where it must, and the accumulation follows.
     Wrong: `zerotrain resume runs/tiny --world-size 3`, with a global batch of 32
     Right: `zerotrain resume runs/tiny --world-size 4`
     """
