@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from zerotrain.checkpoint.weights import whole_weights
-from zerotrain.runs.attempts import attempts
-from zerotrain.runs.catalogue import PARTIAL, catalogue
+from zerotrain.runs.attempts import attempts, end_attempt
+from zerotrain.runs.catalogue import PARTIAL, catalogue, checksum
+from zerotrain.runs.record import read_record
 
 LONG = {"horizon": "6 steps", "checkpoint.save_every": "3 steps", "model.config.attention_dropout": 0.1}
 
@@ -82,6 +83,69 @@ def test_a_torn_checkpoint_is_passed_over_and_named(train, ranks):
     assert "passed over `step-6`" in again.output
     assert f"`{torn.name}` has" in again.output
     assert "continuing from `step-3`" in again.output
+
+
+@pytest.mark.parametrize("stage", [0, 3])
+def test_a_flipped_bit_is_found_by_the_checksum_and_the_checkpoint_before_is_taken(train, ranks, stage):
+    result = train({**LONG, "checkpoint.verify": "full", "zero.stage": stage}, 2)
+    end_attempt(result.run, 1, "failed")
+    file = flip_a_bit(result.run.checkpoints / "step-6")
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 2)
+
+    assert f"passed over `step-6`: `{file.name}` is not what was saved" in again.output
+    assert "continuing from `step-3`" in again.output
+    assert again.losses == result.losses
+
+
+def flip_a_bit(checkpoint: Path) -> Path:
+    """Flips a bit in the middle of the largest file, among the weights or the states of the optimizer."""
+    file = max(checkpoint.glob("*.pt"), key=lambda path: path.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return file
+
+
+def test_a_checkpoint_that_cannot_be_read_is_named_and_passed_over_from_then_on(train, ranks):
+    result = train({**LONG, "zero.stage": 2}, 2)
+    end_attempt(result.run, 1, "failed")
+    file = next((result.run.checkpoints / "step-6").glob("zero*.pt"))
+    file.write_bytes(bytes(file.stat().st_size))
+
+    named = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 2, expect=None)
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 2)
+
+    assert "error[ZT711] damaged-checkpoint" in named.output
+    assert f"`{file.name}` cannot be read" in named.output
+    assert "passed over `step-6`" in again.output
+    assert "continuing from `step-3`" in again.output
+
+
+def test_a_checkpoint_of_another_run_is_none_of_this_one(train, ranks):
+    result, other = train(LONG, 1), train({**LONG, "seed": 2}, 1)
+    end_attempt(result.run, 1, "failed")
+    shutil.rmtree(result.run.checkpoints / "step-6")
+    shutil.copytree(other.run.checkpoints / "step-6", result.run.checkpoints / "step-6")
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1)
+
+    assert "passed over `step-6`: it belongs to another run" in again.output
+    assert "continuing from `step-3`" in again.output
+
+
+def test_a_manifest_says_what_was_saved(train):
+    result = train({**LONG, "zero.stage": 2}, 2)
+
+    manifest = catalogue(result.run)[0][0].manifest
+    record, last = read_record(result.run), result.rows("train")[-1]
+
+    assert (manifest.loss, manifest.lr) == (last["loss"], last["lr"])
+    assert (manifest.attempt, manifest.seed) == (1, 1234)
+    assert manifest.data_fingerprint == record.data.fingerprint
+    assert manifest.versions == record.versions
+    assert manifest.sha256.keys() == manifest.files.keys()
+    assert all(checksum(result.run.checkpoints / "step-6" / name) == sha for name, sha in manifest.sha256.items())
 
 
 def test_a_partial_checkpoint_is_never_loaded(train, ranks):

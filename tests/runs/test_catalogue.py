@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from zerotrain.runs.catalogue import Checkpoint, Manifest, PassedOver, catalogue, read_checkpoint, tag_of
+from zerotrain.runs.catalogue import (
+    Checkpoint,
+    Manifest,
+    PassedOver,
+    altered_files,
+    catalogue,
+    checksum,
+    is_being_read,
+    mark_damaged,
+    read_checkpoint,
+    reading,
+    tag_of,
+)
 from zerotrain.runs.files import write_json
 from zerotrain.runs.layout import RunDirectory
 
@@ -54,6 +67,15 @@ def test_a_manifest_has_a_version_and_these_keys(run: RunDirectory) -> None:
         "frozen_checksum",
         "teacher_checksum",
         "parallel",
+        "sha256",
+        "identity_hash",
+        "data_fingerprint",
+        "versions",
+        "seed",
+        "attempt",
+        "loss",
+        "lr",
+        "scaler",
     ]
 
 
@@ -123,3 +145,33 @@ def test_a_file_more_than_the_manifest_names_does_no_harm(run: RunDirectory) -> 
     (save(run, 3) / "notes.txt").write_text("mine")
 
     assert [checkpoint.manifest.step for checkpoint in catalogue(run)[0]] == [3]
+
+
+def test_an_altered_file_is_found_by_its_checksum(run: RunDirectory) -> None:
+    path = save(run, 3)
+    sums = {name: checksum(path / name) for name in ("a.pt", "deep/b.pt")}
+    checkpoint = Checkpoint(path, replace(manifest(3, {"a.pt": 5, "deep/b.pt": 0}), sha256=sums))
+    assert altered_files(checkpoint) == []
+
+    (path / "a.pt").write_bytes(b"12346")
+
+    assert altered_files(checkpoint) == ["a.pt"]
+    assert [altered_files(checkpoint, part, 2) for part in range(2)] == [["a.pt"], []]
+
+
+def test_what_is_marked_as_damaged_is_passed_over_with_the_reason(run: RunDirectory) -> None:
+    checkpoint = read_checkpoint(save(run, 3))
+    assert isinstance(checkpoint, Checkpoint)
+
+    mark_damaged(checkpoint, "a bit has flipped")
+
+    assert read_checkpoint(checkpoint.path) == PassedOver(checkpoint.path, "a bit has flipped")
+
+
+def test_a_checkpoint_knows_whether_someone_reads_it(run: RunDirectory) -> None:
+    checkpoint = read_checkpoint(save(run, 3))
+    assert isinstance(checkpoint, Checkpoint)
+
+    with reading(checkpoint), reading(checkpoint):
+        assert is_being_read(checkpoint)
+    assert not is_being_read(checkpoint)

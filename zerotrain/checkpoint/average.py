@@ -47,12 +47,18 @@ class WeightAverage:
         finally:
             self._exchange()
 
-    def save(self, directory: Path) -> None:
-        """Writes what this rank holds into a checkpoint; at stage 0, where all hold the same, only rank 0 writes."""
+    def save(self, directory: Path) -> list[Path]:
+        """Writes what this rank holds into a checkpoint; returns the files.
+
+        At stage 0, where all hold the same, only rank 0 writes.
+        """
+        file = directory / AVERAGE.format(rank=self._owner())
         if dist.get_rank() == self._owner():
             places = {name: tuple(fragment) for name, fragment in fragments(self._engine).items()}
             content = {"updates": self._updates, "averages": self._averages, "fragments": places}
-            torch.save(content, directory / AVERAGE.format(rank=self._owner()))
+            torch.save(content, file)
+            return [file]
+        return []
 
     def load(self, checkpoint: Checkpoint, shard: int | None = None) -> None:
         """Takes up what this rank or, at stage 0, rank 0 wrote; raises CheckpointError when it is not there.

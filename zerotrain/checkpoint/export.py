@@ -20,7 +20,7 @@ from zerotrain.compile.model import HEADS
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import CheckpointError, reason_of
 from zerotrain.modeling.load import MODELS, model_config
-from zerotrain.runs.catalogue import Checkpoint, catalogue
+from zerotrain.runs.catalogue import Checkpoint, catalogue, reading
 from zerotrain.runs.files import write_json
 from zerotrain.runs.history import evaluations
 from zerotrain.runs.improvement import best_checkpoint
@@ -88,7 +88,8 @@ def export_run(
     try:
         shutil.rmtree(draft, ignore_errors=True)
         write = _write_adapter if is_alone else _write_model
-        parameters = write(draft, spec, checkpoint, trained, DTYPES[chosen])
+        with reading(checkpoint):
+            parameters = write(draft, spec, checkpoint, trained, DTYPES[chosen])
         _write_inputs(draft, record, spec)
         _sign(draft, record, checkpoint, kind)
         shutil.rmtree(directory, ignore_errors=True)

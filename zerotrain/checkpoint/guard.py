@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from deepspeed import DeepSpeedEngine
@@ -16,6 +17,8 @@ class WriteGuard:
 
     def __init__(self) -> None:
         self.failure: str | None = None
+        self.written: list[Path] = []
+        """Files that this rank has written."""
 
     @contextmanager
     def noting(self) -> Generator[None]:
@@ -42,9 +45,10 @@ def guarded(engine: DeepSpeedEngine) -> Generator[WriteGuard]:
     writer: Any = engine.checkpoint_engine
     save, copy_script = writer.save, engine._copy_recovery_script
 
-    def guarded_save(*arguments: Any, **named: Any) -> None:
+    def guarded_save(state_dict: Any, path: str, *arguments: Any, **named: Any) -> None:
         with guard.noting():
-            save(*arguments, **named)
+            save(state_dict, path, *arguments, **named)
+            guard.written.append(Path(path))
 
     def guarded_copy(*arguments: Any, **named: Any) -> None:
         with guard.noting():

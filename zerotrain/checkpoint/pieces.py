@@ -53,17 +53,22 @@ class Layout:
 _READER = TypeAdapter(Layout)
 
 
-def save_layout(engine: DeepSpeedEngine, directory: Path, rank: int, shard: int) -> None:
-    """Writes what this rank's file in a checkpoint holds, if it has one: at stage 0 only some ranks have."""
+def save_layout(engine: DeepSpeedEngine, directory: Path, rank: int, shard: int) -> list[Path]:
+    """Writes what this rank's file in a checkpoint holds, if it has one; returns the files.
+
+    At stage 0 only some ranks have one.
+    """
     is_partitioned = engine.zero_optimization()
     if not (is_partitioned or engine.save_non_zero_checkpoint):
-        return
+        return []
     name_of = engine._get_zero_ckpt_name if is_partitioned else engine._get_ckpt_name
     file = Path(name_of(str(directory.parent), directory.name)).name
     pieces = {name_in_model(name): fragment for name, fragment in fragments(engine).items()}
     shapes = {name_in_model(name): shape for name, shape in named_shapes(engine).items()}
     layout = Layout(file, rank, shard, pieces, shapes, scaler_state(engine))
-    write_json(directory / _LAYOUT.format(rank=rank), asdict(layout))
+    written = directory / _LAYOUT.format(rank=rank)
+    write_json(written, asdict(layout))
+    return [written]
 
 
 @dataclass(frozen=True)

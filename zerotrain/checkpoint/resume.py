@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
+import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.checkpoint.elastic import load_pieces
@@ -12,20 +14,28 @@ from zerotrain.checkpoint.pieces import Pieces
 from zerotrain.checkpoint.save import Position
 from zerotrain.diagnostic import error
 from zerotrain.errors import CheckpointError
-from zerotrain.runs.catalogue import Checkpoint, PassedOver, catalogue
+from zerotrain.runs.catalogue import Checkpoint, PassedOver, altered_files, catalogue, mark_damaged, reading
 from zerotrain.runs.history import curve
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.run import RunSpec
+from zerotrain.spec.suggest import listed
 
 
-def checkpoint_to_resume(run: RunDirectory) -> tuple[Checkpoint | None, Sequence[PassedOver]]:
-    """Returns the newest complete checkpoint, or None for a run that has not trained yet, and what was passed over.
+def checkpoint_to_resume(
+    run: RunDirectory, identity: str, *, verify: bool
+) -> tuple[Checkpoint | None, Sequence[PassedOver]]:
+    """Returns the newest good checkpoint, or None for a run that has not trained yet, and what was passed over.
 
-    Raises CheckpointError when the run has trained but has no complete checkpoint: it never starts over by itself.
+    A checkpoint of a run with another `identity` is none of this one's. To `verify` its checksums all files are read,
+    by all ranks together; all must call this. Raises CheckpointError when the run has trained but has no good
+    checkpoint: it never starts over by itself.
     """
     complete, passed_over = catalogue(run)
-    if complete:
-        return complete[0], passed_over
+    for checkpoint in complete:
+        reason = _foreign(checkpoint, identity) or (_altered(checkpoint) if verify else None)
+        if reason is None:
+            return checkpoint, passed_over
+        passed_over.append(PassedOver(checkpoint.path, reason))
     trained = curve(run)
     if trained:
         reasons = "; ".join(f"`{passed.path.name}`: {passed.reason}" for passed in passed_over)
@@ -34,6 +44,19 @@ def checkpoint_to_resume(run: RunDirectory) -> tuple[Checkpoint | None, Sequence
         help = "start over with `zerotrain train SPEC --fresh`, and save more often"
         raise CheckpointError(error("ZT705", "nothing-to-resume", message, help=help))
     return None, passed_over
+
+
+def _foreign(checkpoint: Checkpoint, identity: str) -> str | None:
+    found = checkpoint.manifest.identity_hash
+    return "it belongs to another run" if found not in (None, identity) else None
+
+
+def _altered(checkpoint: Checkpoint) -> str | None:
+    """Returns which files are not what was saved; each rank reads some of them."""
+    found: list[list[str]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(found, altered_files(checkpoint, dist.get_rank(), dist.get_world_size()))
+    names = sorted(name for own in found for name in own)
+    return f"{listed(names, 'and')} {'is' if len(names) == 1 else 'are'} not what was saved" if names else None
 
 
 def is_shared_otherwise(checkpoint: Checkpoint, spec: RunSpec, world_size: int) -> bool:
@@ -77,10 +100,11 @@ def load_checkpoint(engine: DeepSpeedEngine, checkpoint: Checkpoint, shard: int 
     is_whole = manifest.frozen_checksum is None
     if not is_whole:
         refuse_other_base(checkpoint, frozen_checksum(engine))
-    if shard is not None:
-        load_pieces(engine, checkpoint, shard)
-        return Position(manifest.step, manifest.samples, manifest.tokens)
-    path, _ = engine.load_checkpoint(str(checkpoint.path.parent), tag=manifest.tag, load_module_strict=is_whole)
+    with reading(checkpoint), _telling_damage(checkpoint):
+        if shard is not None:
+            load_pieces(engine, checkpoint, shard)
+            return Position(manifest.step, manifest.samples, manifest.tokens)
+        path, _ = engine.load_checkpoint(str(checkpoint.path.parent), tag=manifest.tag, load_module_strict=is_whole)
     if path is None or engine.global_steps != manifest.step:
         # DeepSpeed returns (None, None) instead of failing, and would train from scratch.
         found = "nothing was loaded" if path is None else f"it is of step {engine.global_steps}"
@@ -88,3 +112,22 @@ def load_checkpoint(engine: DeepSpeedEngine, checkpoint: Checkpoint, shard: int 
         help = "delete it; `resume` then takes the one before"
         raise CheckpointError(error("ZT711", "damaged-checkpoint", message, help=help))
     return Position(manifest.step, manifest.samples, manifest.tokens)
+
+
+@contextmanager
+def _telling_damage(checkpoint: Checkpoint) -> Generator[None]:
+    """Looks for altered files when a checkpoint cannot be loaded; if there are, raises CheckpointError.
+
+    Such a checkpoint is passed over from then on.
+    """
+    try:
+        yield
+    except Exception:
+        altered = altered_files(checkpoint)
+        if not altered:
+            raise
+        reason = f"{listed(altered, 'and')} cannot be read, and is not what was saved"
+        mark_damaged(checkpoint, reason)
+        message = f"`{checkpoint.manifest.tag}` cannot be loaded: {reason}"
+        help = "`resume` again: it is passed over from now on"
+        raise CheckpointError(error("ZT711", "damaged-checkpoint", message, help=help)) from None

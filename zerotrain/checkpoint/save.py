@@ -6,11 +6,10 @@ old checkpoints. Whatever interrupts this leaves the checkpoints that were compl
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch.distributed as dist
@@ -19,12 +18,25 @@ from deepspeed import DeepSpeedEngine
 from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.guard import guarded
 from zerotrain.checkpoint.pieces import save_layout
+from zerotrain.checkpoint.scaler import scaler_state
 from zerotrain.diagnostic import Diagnostic, warning
 from zerotrain.errors import reason_of
-from zerotrain.runs.catalogue import MANIFEST, PARTIAL, Checkpoint, Manifest, catalogue, tag_of
+from zerotrain.runs.catalogue import (
+    MANIFEST,
+    PARTIAL,
+    Checkpoint,
+    Manifest,
+    catalogue,
+    checksum,
+    is_being_read,
+    tag_of,
+)
 from zerotrain.runs.files import sync, write_json, write_text
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.units import format_bytes
+
+Contents = dict[str, tuple[int, str]]
+"""Relative path to size in bytes and checksum."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,10 @@ class Position:
     step: int
     samples: int
     tokens: int
+    loss: float | None = None
+    """Of the last update."""
+    lr: float | None = None
+    """Learning rate of the last update."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +62,13 @@ class Retention:
     """Returns the one that stays however old it is, if there is one."""
 
     def doomed(self, complete: Sequence[Checkpoint]) -> list[Checkpoint]:
-        """Returns what is to be removed of the complete checkpoints, which are given newest first."""
+        """Returns what is to be removed of the complete checkpoints, which are given newest first.
+
+        What someone reads stays until the next time.
+        """
         best = self.best(complete)
-        return [checkpoint for checkpoint in complete[self.keep_last :] if checkpoint != best]
+        old = [checkpoint for checkpoint in complete[self.keep_last :] if checkpoint != best]
+        return [checkpoint for checkpoint in old if not is_being_read(checkpoint)]
 
 
 @dataclass(frozen=True)
@@ -58,16 +78,10 @@ class Saver:
     run: RunDirectory
     engine: DeepSpeedEngine
     retention: Retention
-    dtype: str
-    convergence_hash: str
+    blank: Manifest
+    """What all manifests have in common. Frozen weights of which it has a checksum are not saved."""
     average: WeightAverage | None = None
     """Saved in the checkpoint too."""
-    frozen_checksum: str | None = None
-    """Checksum of the frozen weights when they are not saved; None saves all weights."""
-    teacher_checksum: str | None = None
-    """Checksum of the weights of the teacher, which are never saved; None without a teacher."""
-    parallel: Mapping[str, int] = field(default_factory=dict)
-    """Degrees of model parallelism by axis."""
     shard: int | None = None
     """Tensor-parallel rank; None when only the ranks that save can continue."""
 
@@ -80,37 +94,51 @@ class Saver:
         partial = self.run.checkpoints / f"{tag}{PARTIAL}"
         if dist.get_rank() == 0:
             shutil.rmtree(partial, ignore_errors=True)
-        dist.barrier()
+        failure, contents = self._agree(self._lack_of_space() if dist.get_rank() == 0 else None)
+        if failure is None:
+            failure, contents = self._agree(*self._write(partial))
+        if failure is None:
+            reason = self._complete(partial, tag, position, contents) if dist.get_rank() == 0 else None
+            failure, _ = self._agree(reason)
+        return None if failure is None else self._give_up(partial, failure)
+
+    def _lack_of_space(self) -> str | None:
+        """Returns why there is no room for another checkpoint; the old ones go only when it is complete."""
+        complete, _ = catalogue(self.run)
+        needed, free = (complete[0].manifest.bytes if complete else 0), shutil.disk_usage(self.run.root).free
+        return f"it takes {format_bytes(needed)} beside those that are there" if free < needed else None
+
+    def _write(self, partial: Path) -> tuple[str | None, Contents]:
+        """Writes what this rank holds; returns why it could not, and what it has written."""
         with guarded(self.engine) as guard:
             self.engine.save_checkpoint(
                 str(self.run.checkpoints),
                 tag=partial.name,
                 save_latest=False,
-                exclude_frozen_parameters=self.frozen_checksum is not None,
+                exclude_frozen_parameters=self.blank.frozen_checksum is not None,
             )
             with guard.noting():
                 if self.average is not None:
-                    self.average.save(partial)
+                    guard.written += self.average.save(partial)
                 if self.shard is not None:
-                    save_layout(self.engine, partial, dist.get_rank(), self.shard)
-        failure = self._agree(guard.failure)
-        if failure is None:
-            failure = self._agree(self._complete(partial, tag, position) if dist.get_rank() == 0 else None)
-        if failure is not None:
-            return self._give_up(partial, failure)
-        return None
+                    guard.written += save_layout(self.engine, partial, dist.get_rank(), self.shard)
+                return guard.failure, _contents(partial, guard.written)
+        return guard.failure, {}
 
-    def _agree(self, failure: str | None) -> str | None:
-        """Returns the first failure of any rank."""
-        said: list[str | None] = [None] * dist.get_world_size()
-        dist.all_gather_object(said, failure)
-        return next((text for text in said if text is not None), None)
+    def _agree(self, failure: str | None, contents: Contents | None = None) -> tuple[str | None, Contents]:
+        """Returns the first failure of any rank, and what all have written."""
+        said: list[tuple[str | None, Contents]] = [(None, {})] * dist.get_world_size()
+        dist.all_gather_object(said, (failure, contents or {}))
+        written = {name: content for _, own in said for name, content in own.items()}
+        return next((text for text, _ in said if text is not None), None), written
 
-    def _complete(self, partial: Path, tag: str, position: Position) -> str | None:
+    def _complete(self, partial: Path, tag: str, position: Position, contents: Contents) -> str | None:
         """Makes the directory a checkpoint; returns why not, if it cannot."""
         try:
-            sizes = {str(file.relative_to(partial)): _on_disk(file) for file in _files(partial)}
-            write_json(partial / MANIFEST, self._manifest(tag, position, sizes).as_json())
+            # DeepSpeed also copies scripts into it.
+            others = [file for file in _files(partial) if str(file.relative_to(partial)) not in contents]
+            contents = contents | _contents(partial, others)
+            write_json(partial / MANIFEST, self._manifest(tag, position, contents).as_json())
             final = self.run.checkpoints / tag
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
@@ -121,21 +149,15 @@ class Saver:
             return reason_of(failure)
         return None
 
-    def _manifest(self, tag: str, position: Position, sizes: dict[str, int]) -> Manifest:
-        return Manifest(
+    def _manifest(self, tag: str, position: Position, contents: Contents) -> Manifest:
+        return replace(
+            self.blank,
             tag=tag,
-            step=position.step,
-            samples=position.samples,
-            tokens=position.tokens,
+            **asdict(position),
             time=time.time(),
-            world_size=dist.get_world_size(),
-            zero_stage=self.engine.zero_optimization_stage(),
-            dtype=self.dtype,
-            convergence_hash=self.convergence_hash,
-            files=sizes,
-            frozen_checksum=self.frozen_checksum,
-            teacher_checksum=self.teacher_checksum,
-            parallel=self.parallel,
+            files={name: size for name, (size, _) in sorted(contents.items())},
+            sha256={name: digest for name, (_, digest) in sorted(contents.items())},
+            scaler=scaler_state(self.engine),
         )
 
     def _remove_old(self) -> None:
@@ -161,11 +183,10 @@ def _files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
-def _on_disk(file: Path) -> int:
-    """Returns the size of a file once its content is on the disk."""
-    handle = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-        return os.fstat(handle).st_size
-    finally:
-        os.close(handle)
+def _contents(directory: Path, files: Sequence[Path]) -> Contents:
+    """Returns the sizes and checksums of files once their contents are on the disk."""
+    contents: Contents = {}
+    for file in files:
+        sync(file)
+        contents[str(file.relative_to(directory))] = file.stat().st_size, checksum(file)
+    return contents

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_launcher(parser)
     add_world_size(parser)
     parser.add_argument("--accept", action="store_true", help="allow changes of the horizon, schedule and optimizer")
+    parser.add_argument("--verify", action="store_true", help="read the checkpoint once more and compare its checksums")
     parser.add_argument("--unless-finished", action="store_true", help="do nothing, and well, when nothing is left")
 
 
@@ -50,6 +51,7 @@ def run(given: argparse.Namespace) -> int:
         print(f"the run began with other software, so that losses may differ in their last digits: {changed}")
     launch = [*launcher_override(given.on, directory.resolved), *filter(_is_launch, given.overrides)]
     others = [text for text in given.overrides if not _is_launch(text)]
+    others += ["checkpoint.verify=full"] if given.verify else []
     if others or given.world_size is not None:
         code = lay_out_anew(directory, others, given.world_size, accept=given.accept)
         if code:

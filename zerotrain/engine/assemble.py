@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +36,7 @@ from zerotrain.engine.watch import Watch
 from zerotrain.errors import CheckpointError
 from zerotrain.hardware.gpus import find_gpu
 from zerotrain.hardware.probe import surroundings
+from zerotrain.hardware.software import versions
 from zerotrain.hardware.topology import Topology
 from zerotrain.modeling.batch_norm import average_statistics
 from zerotrain.modeling.routers import RouterMeter, expert_layers
@@ -44,8 +45,9 @@ from zerotrain.modeling.unwrap import module_of
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
-from zerotrain.runs.catalogue import Checkpoint, catalogue
+from zerotrain.runs.catalogue import Checkpoint, Manifest, catalogue
 from zerotrain.runs.history import evaluations
+from zerotrain.runs.identity import identity_hash
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
 from zerotrain.spec.run import RunSpec
@@ -78,6 +80,24 @@ class Parts:
     def topology(self) -> Topology:
         """How the ranks share the axes."""
         return ranks_of(self.spec, self.ranks.world_size)
+
+    def blank_manifest(self) -> Manifest:
+        """Returns what the manifests of all checkpoints of this attempt have in common."""
+        spec, record = self.spec, self.record
+        return Manifest(
+            *("", 0, 0, 0, 0.0),
+            world_size=self.ranks.world_size,
+            zero_stage=spec.zero.stage,
+            dtype=spec.precision.dtype,
+            convergence_hash=record.convergence_hash,
+            files={},
+            parallel=spec.parallel.model_dump(),
+            identity_hash=identity_hash(spec, record.data),
+            data_fingerprint=record.data.fingerprint,
+            versions=versions(),
+            seed=spec.seed,
+            attempt=self.attempt,
+        )
 
 
 def assemble(
@@ -216,22 +236,13 @@ def _saving(
     spec, record = parts.spec, parts.record
     keep = Retention(spec.checkpoint.keep_last, watch.best)
     frozen = frozen_checksum(ready.engine) if spec.model.adapter else None
-    saver = Saver(
-        parts.run,
-        ready.engine,
-        keep,
-        spec.precision.dtype,
-        record.convergence_hash,
-        average,
-        frozen,
-        teacher_checksum,
-        spec.parallel.model_dump(),
-        parts.topology.tp_rank(parts.ranks.rank) if spec.parallel.ep == 1 else None,
-    )
+    blank = replace(parts.blank_manifest(), frozen_checksum=frozen, teacher_checksum=teacher_checksum)
+    shard = parts.topology.tp_rank(parts.ranks.rank) if spec.parallel.ep == 1 else None
+    saver = Saver(parts.run, ready.engine, keep, blank, average, shard)
 
     def save(state: TrainState) -> None:
         average_statistics(module_of(ready.engine))
-        unsaved = saver.save(Position(state.step, state.samples, state.tokens))
+        unsaved = saver.save(Position(state.step, state.samples, state.tokens, state.loss, state.lr))
         if unsaved is not None and state.is_over(record.steps):
             raise CheckpointError(_as_error(unsaved))
         if unsaved is not None:

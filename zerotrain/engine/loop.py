@@ -83,6 +83,7 @@ def train_step(training: Training, step: int) -> None:
     batch = training.loader.global_batch(step - 1)
     update = make_update(training, batch)
     training.state.advance(batch)
+    training.state.loss, training.state.lr = update.loss, update.lr
     if update.stop_is_requested:
         training.state.interruption = training.requests.reason
     for hook in training.hooks:

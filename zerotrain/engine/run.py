@@ -35,6 +35,7 @@ from zerotrain.monitor.sinks.console import ConsoleSink
 from zerotrain.monitor.sinks.table import open_sinks
 from zerotrain.runs.attempts import Attempt, end_attempt, refuse_finished, write_attempt
 from zerotrain.runs.catalogue import Checkpoint
+from zerotrain.runs.identity import identity_hash
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import ExportSpec, RunSpec
 
@@ -66,7 +67,9 @@ def run_attempt(run: OpenedRun, ranks: Ranks, console: Console, requests: StopRe
 
 def _checkpoint(parts: Parts) -> Checkpoint | None:
     """Returns the checkpoint to continue from; says which were passed over."""
-    checkpoint, passed_over = checkpoint_to_resume(parts.run)
+    identity = identity_hash(parts.spec, parts.record.data)
+    verify = parts.spec.checkpoint.verify == "full"
+    checkpoint, passed_over = checkpoint_to_resume(parts.run, identity, verify=verify)
     for passed in passed_over:
         parts.console.say(f"passed over `{passed.path.name}`: {passed.reason}")
     _refuse_other_ranks(parts)

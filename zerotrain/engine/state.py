@@ -17,6 +17,10 @@ class TrainState:
     """Samples consumed."""
     tokens: int = 0
     """Tokens trained on."""
+    loss: float | None = None
+    """Of the last update."""
+    lr: float | None = None
+    """Learning rate of the last update."""
     ending: str | None = None
     """Why the run ends with this step, though it has more."""
     interruption: str | None = None

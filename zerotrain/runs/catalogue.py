@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import fcntl
+import hashlib
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter
 
+from zerotrain.runs.files import write_text
 from zerotrain.runs.layout import RunDirectory
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
+_DAMAGED = "damaged.txt"
+"""File that says what was found wrong with a checkpoint; it is not looked at again."""
+
+_CHUNK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,31 @@ class Manifest:
     """Checksum of the weights of the teacher; None without one."""
     parallel: Mapping[str, int] = field(default_factory=dict)
     """Degrees of model parallelism by axis: `tp`, `pp`, `sp`, `ep`."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """Relative path to checksum."""
+    identity_hash: str | None = None
+    """Hash of what makes the run this one; None in checkpoints of versions before 0.2."""
+    data_fingerprint: str | None = None
+    versions: Mapping[str, str | None] = field(default_factory=dict)
+    """Packages this was saved with."""
+    seed: int | None = None
+    """Every random number follows from it and from the position; there is no state of a generator to be saved."""
+    attempt: int | None = None
+    """Number of the attempt that saved it."""
+    loss: float | None = None
+    """Of the step."""
+    lr: float | None = None
+    """Learning rate of the step."""
+    scaler: Mapping[str, float] = field(default_factory=dict)
+    """State of fp16's loss scaler."""
     version: Literal[1] = 1
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True)
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        return sum(self.files.values())
 
     def as_json(self) -> dict[str, Any]:
         """Returns the content of `manifest.json`."""
@@ -89,6 +119,8 @@ def read_checkpoint(path: Path) -> Checkpoint | PassedOver:
     """Returns the checkpoint in a directory, or why there is none."""
     if path.name.endswith(PARTIAL):
         return PassedOver(path, "it was never completed")
+    if (path / _DAMAGED).is_file():
+        return PassedOver(path, (path / _DAMAGED).read_text(encoding="utf-8").strip())
     try:
         manifest = _MANIFEST.validate_json((path / MANIFEST).read_bytes())
     except FileNotFoundError:
@@ -107,3 +139,44 @@ def _first_difference(path: Path, manifest: Manifest) -> str | None:
         if (found := file.stat().st_size) != size:
             return f"`{name}` has {found} of {size} bytes"
     return None
+
+
+def checksum(file: Path) -> str:
+    """Returns the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def altered_files(checkpoint: Checkpoint, part: int = 0, parts: int = 1) -> list[str]:
+    """Returns which files of a checkpoint are not what was saved, by their checksums; reads them whole.
+
+    Of `parts` readers that share the work this is number `part`.
+    """
+    own = sorted(checkpoint.manifest.sha256.items())[part::parts]
+    return [name for name, expected in own if checksum(checkpoint.path / name) != expected]
+
+
+def mark_damaged(checkpoint: Checkpoint, reason: str) -> None:
+    """Lets everyone pass over a checkpoint from now on."""
+    write_text(checkpoint.path / _DAMAGED, f"{reason}\n")
+
+
+@contextmanager
+def reading(checkpoint: Checkpoint) -> Generator[None]:
+    """Keeps a checkpoint from being removed while it is read."""
+    with (checkpoint.path / MANIFEST).open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+def is_being_read(checkpoint: Checkpoint) -> bool:
+    """Tells whether someone reads a checkpoint, on this machine or through a file system that shares locks."""
+    with (checkpoint.path / MANIFEST).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 from zerotrain.compile.compare import leaves
@@ -95,13 +95,24 @@ def convergence_hash(resolved: RunSpec, facts: DataFacts) -> str:
     return _hash(settings)
 
 
+def identity_hash(resolved: RunSpec, facts: DataFacts) -> str:
+    """Returns a hash of what makes a run this one, whatever becomes of its schedule and its ranks."""
+    settings = {key: value for key, value in _all_leaves(resolved) if continuation_of(key) == "identity"}
+    settings = {key: value for key, value in settings.items() if effect_of(key) != "data"}
+    return _hash(settings | {"data fingerprint": facts.fingerprint})
+
+
 def execution_hash(resolved: RunSpec) -> str:
     """Returns a hash of all that decides only speed, memory and what is written."""
     return _hash(_with_effect(resolved, "execution"))
 
 
 def _with_effect(resolved: RunSpec, effect: Effect) -> dict[str, Any]:
-    return {key: value for key, value in leaves(resolved.model_dump(mode="json")) if effect_of(key) == effect}
+    return {key: value for key, value in _all_leaves(resolved) if effect_of(key) == effect}
+
+
+def _all_leaves(resolved: RunSpec) -> Iterator[tuple[str, Any]]:
+    return leaves(resolved.model_dump(mode="json"))
 
 
 def _hash(settings: Mapping[str, Any]) -> str:

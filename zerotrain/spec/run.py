@@ -58,6 +58,9 @@ class CheckpointSpec(Spec):
     """Newest checkpoints that are kept."""
     keep_best: KeepBestSpec | None = None
     """Keep the checkpoint of the best evaluation too; `null`: only the newest ones."""
+    verify: Literal["sizes", "full"] = "sizes"
+    """What is compared with its manifest before a checkpoint is loaded: the sizes of its files, or, reading all of it
+    once more, their checksums too."""
 
 
 class EarlyStoppingSpec(Spec):
