@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -95,3 +96,36 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         if process.poll() is None:
             process.terminate()
             process.communicate(timeout=120)
+
+
+@pytest.fixture
+def worker_pids() -> Callable[[Path], list[int]]:
+    """Finds the processes that train a run."""
+    return _worker_pids
+
+
+@pytest.fixture
+def wait_for() -> Callable[..., None]:
+    """Waits until a condition holds."""
+    return _wait_for
+
+
+def _worker_pids(run: Path) -> list[int]:
+    """Returns the processes that train a run, by their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            where = (process / "cwd").readlink()
+        except OSError:
+            continue
+        if b"zerotrain.worker" in words and b"-m" in words and where == run.parent.parent:
+            found.append(int(process.name))
+    return sorted(found)
+
+
+def _wait_for(condition: Callable[[], object], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)

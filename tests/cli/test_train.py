@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,27 +21,6 @@ LAUNCHERS = ("local", "deepspeed", "torchrun")
 
 def losses(run: Path) -> list[float]:
     return [row["loss"] for _, row in sorted(curve(RunDirectory(run)).items())]
-
-
-def worker_pids(run: Path) -> list[int]:
-    """Returns the processes that train a run, by their command line."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().split(b"\0")
-            where = (process / "cwd").readlink()
-        except OSError:
-            continue
-        if b"zerotrain.worker" in words and b"-m" in words and where == run.parent.parent:
-            found.append(int(process.name))
-    return sorted(found)
-
-
-def wait_for(condition, seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +149,9 @@ def test_useless_data_is_named_at_its_place_in_the_spec(write, zerotrain, tmp_pa
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_a_killed_rank_ends_the_run_and_a_resume_is_bitwise_the_same(write, zerotrain, start, tmp_path, launcher):
+def test_a_killed_rank_ends_the_run_and_a_resume_is_bitwise_the_same(
+    write, zerotrain, start, wait_for, worker_pids, tmp_path, launcher
+):
     """15 steps, SIGKILL, resume: every logged loss is that of an uninterrupted run."""
     changes = {"horizon": "40 steps", "checkpoint.save_every": "5 steps", "zero.stage": 2, "precision": "bf16"}
     spec, run = write(changes), tmp_path / "runs" / "tiny"
@@ -208,7 +188,7 @@ MEASURED = {
     ("launcher", "asked"), [("local", "us"), ("local", "a rank"), ("deepspeed", "us"), ("torchrun", "us")]
 )
 def test_who_is_asked_to_stop_saves_and_the_run_goes_on_as_if_nothing_had_been(
-    write, zerotrain, start, tmp_path, launcher, asked
+    write, zerotrain, start, wait_for, worker_pids, tmp_path, launcher, asked
 ):
     spec, run = write(MEASURED), RunDirectory(tmp_path / "runs" / "tiny")
     whole = zerotrain("train", spec, "--on", "local", "name=whole")
@@ -235,7 +215,7 @@ def test_who_is_asked_to_stop_saves_and_the_run_goes_on_as_if_nothing_had_been(
 
 
 def test_ranks_that_are_asked_to_stop_before_they_train_leave_and_the_run_begins_later(
-    write, zerotrain, start, tmp_path
+    write, zerotrain, start, wait_for, worker_pids, tmp_path
 ):
     """A scheduler does so when the time it gives is short, or the data long to prepare."""
     spec, run = write({"horizon": "2 steps", "launch.type": "local"}), RunDirectory(tmp_path / "runs" / "tiny")
@@ -261,7 +241,7 @@ def listens_to_schedulers(pid):
     return bool(caught & 1 << signal.SIGUSR1 - 1)
 
 
-def test_torchrun_starts_ranks_again_that_fail(write, zerotrain, start, tmp_path):
+def test_torchrun_starts_ranks_again_that_fail(write, zerotrain, start, wait_for, worker_pids, tmp_path):
     changes = {"horizon": "40 steps", "checkpoint.save_every": "5 steps", "launch.max_restarts": 1}
     spec, run = write({**changes, "launch.type": "torchrun"}), RunDirectory(tmp_path / "runs" / "tiny")
     process = start("train", spec)

@@ -329,6 +329,7 @@ CODES = {
     "ZT813": "unknown-deepspeed-version",
     "ZT814": "reserved-variable",
     "ZT815": "written-secret",
+    "ZT816": "out-of-memory",
     "ZT819": "unknown-compile-pass",
     "ZT820": "idle-activation-checkpointing",
     "ZT821": "contiguous-checkpoints-alone",

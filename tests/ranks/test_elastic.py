@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from zerotrain.cli.resume import lay_out_anew
+from zerotrain.launch.revision import lay_out_anew
 
 LONG = {"horizon": "6 steps", "checkpoint.save_every": "3 steps", "evaluation.max_samples": 2}
 
@@ -48,10 +48,10 @@ def assert_goes_on_elsewhere(train, ranks, before, after, changes, tolerance):
     size, layout = after
     plain = {"zero.stage": 0, "parallel.tp": 1, "parallel.pp": 1, "parallel.sp": 1}
 
-    code = lay_out_anew(result.run, [f"{key}={value}" for key, value in (plain | layout).items()], size)
+    changed = lay_out_anew(result.run, [f"{key}={value}" for key, value in (plain | layout).items()], size)
     again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], size)
 
-    assert code == 0
+    assert all(change.meaning == "free" for change in changed)
     assert "continuing from `step-3`, which" in again.output
     for row, (loss, norm, lr, samples) in zip(curve_of(again, 2), whole[3:], strict=True):
         assert row[0] == pytest.approx(loss, rel=tolerance)

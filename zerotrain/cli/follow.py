@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from zerotrain.launch.attempt import prepare_job, start_attempt, start_together, submit
+from zerotrain.launch.attempt import prepare_job, start_together, submit
 from zerotrain.launch.environment import environment_table, passed_on
+from zerotrain.launch.restart import start_with_restarts
 from zerotrain.launch.submit import Submission
 from zerotrain.launch.table import LAUNCHERS, is_made_elsewhere, is_numbered_here
 from zerotrain.launch.watch import Interrupted
@@ -40,7 +41,7 @@ def follow(run: RunDirectory, launch: LaunchSpec | None = None) -> int:
     Returns 0 when the run is finished, STOPPED when its ranks were asked to stop, and 128 + the signal's number when
     this process was. Raises LaunchError when the workers fail.
     """
-    return _tell(run, lambda: start_attempt(run, launch))
+    return _tell(run, lambda: start_with_restarts(run, launch, lambda text: print(text, flush=True)))
 
 
 def follow_together(run: RunDirectory, spec: RunSpec, source: Sequence[str]) -> int:

@@ -68,8 +68,7 @@ class Session:
             self._fail(Failure(self.ranks.rank, time.time(), str(refused), list(refused.findings), ""))
             return 1
         except Exception as failure:
-            reason = " ".join(f"{type(failure).__name__}: {failure}".split())
-            self._fail(Failure(self.ranks.rank, time.time(), shorten(reason, 400), [], traceback.format_exc()))
+            self._fail(self._failure(failure))
             return 1
 
     def _train(self, target: Path, overrides: Sequence[str], continues: bool) -> bool:
@@ -94,6 +93,14 @@ class Session:
         begun = Attempt(self.attempt, time.time(), self.ranks.world_size)
         attempt = read_attempt(self.opened, self.attempt) or begun
         write_attempt(self.opened, replace(attempt, outcome="stopped", ended=time.time(), reason=reason))
+
+    def _failure(self, failure: Exception) -> Failure:
+        from zerotrain.engine.memory import out_of_memory
+
+        finding = out_of_memory(failure, self.ranks.rank)
+        reason = " ".join(f"{type(failure).__name__}: {failure}".split())
+        findings = [] if finding is None else [finding]
+        return Failure(self.ranks.rank, time.time(), shorten(reason, 400), findings, traceback.format_exc())
 
     def _fail(self, failure: Failure) -> None:
         print(failure.traceback or failure.reason, file=sys.stderr, flush=True)

@@ -71,7 +71,18 @@ def fitting_micro_batch(record: RunRecord, topology: Topology) -> int:
         fitting = listed(map(str, _nearest(topology, total)), "or")
         message = f"{topology.world_size} ranks cannot share the global batch of {total} samples evenly"
         raise RunError(error("ZT718", "unshared-batch", message, help=f"use {fitting} ranks", key="batch"))
-    return next(size for size in range(min(usual, total // ranks), 0, -1) if total // ranks % size == 0)
+    return _largest_share(total // ranks, usual)
+
+
+def smaller_micro_batch(record: RunRecord) -> int | None:
+    """Returns the largest micro-batch that is at most half of the run's and makes the same global batch, or None."""
+    batch = record.resolved["batch"]
+    half = batch["micro_batch_size"] // 2
+    return _largest_share(batch["global_batch_size"] // record.topology["dp"], half) if half else None
+
+
+def _largest_share(samples: int, limit: int) -> int:
+    return next(size for size in range(min(limit, samples), 0, -1) if samples % size == 0)
 
 
 def _nearest(topology: Topology, total: int) -> list[int]:

@@ -28,13 +28,24 @@ class _Launch(Spec):
     """Variables that every rank gets, on every machine. Not for secrets: they are written to the run directory."""
 
 
-class LocalLaunch(_Launch):
+class _RestartingLaunch(_Launch):
+    max_restarts: NonNegativeInt = 0
+    """How often the ranks are started again when one fails or is killed; each time the run continues from its last good
+    checkpoint. What a change of the spec or the machine must put right is not tried again."""
+    restart_delay: Time = TimeSpan.parse("10 seconds")
+    """How long is waited before the first restart; twice as long before each further one, up to 10 minutes."""
+    on_oom: Literal["stop", "adapt"] = "stop"
+    """What follows when memory runs out: `adapt` starts the ranks again with a smaller micro-batch and more
+    accumulation, so that the global batch and the losses stay what they are. This does not count as a restart."""
+
+
+class LocalLaunch(_RestartingLaunch):
     """Start the ranks on this machine, without another launcher."""
 
     type: Literal["local"]
 
 
-class DeepSpeedLaunch(_Launch):
+class DeepSpeedLaunch(_RestartingLaunch):
     """Start with the `deepspeed` launcher."""
 
     type: Literal["deepspeed"]

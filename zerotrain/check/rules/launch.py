@@ -35,6 +35,16 @@ def missing_packages() -> None:
     """
 
 
+@reported_by("a rank", "ZT816", "out-of-memory")
+def out_of_memory() -> None:
+    """A rank has run out of memory.
+
+    Why: weights, states and activations of a micro-batch did not fit; the finding says where it happened.
+    Wrong: `batch: {global_batch_size: 256, micro_batch_size: 64}` on small GPUs
+    Right: `micro_batch_size: 8`, or `launch: {type: local, on_oom: adapt}`, which finds one that fits
+    """
+
+
 @reported_by("the engine", "ZT803", "engine-differs")
 def engine_differs() -> None:
     """The engine does not use what was compiled.
@@ -303,6 +313,7 @@ RULES: tuple[Rule, ...] = (
     unread_key,
     failed_worker,
     killed_worker,
+    out_of_memory,
     leaking_documents,
     named_devices,
     other_deepspeed,

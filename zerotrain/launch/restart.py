@@ -1,0 +1,70 @@
+"""Starting a run again after a fault, from its last good checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from zerotrain.errors import LaunchError
+from zerotrain.launch.attempt import start_attempt
+from zerotrain.launch.revision import lay_out_anew
+from zerotrain.launch.submit import Submission
+from zerotrain.runs.attempts import Attempt
+from zerotrain.runs.layout import RunDirectory
+from zerotrain.runs.record import read_record
+from zerotrain.runs.revise import smaller_micro_batch
+from zerotrain.spec.launch import DeepSpeedLaunch, LaunchSpec, LocalLaunch
+from zerotrain.spec.run import RunSpec
+
+_OUT_OF_MEMORY = "ZT816"
+
+_TRANSIENT = {"ZT711", "ZT805", "ZT806", _OUT_OF_MEMORY}
+"""Findings after which the same run may well succeed: a fault of a machine, or one that nobody knows. ZT711: a
+checkpoint that turned out damaged is passed over the next time."""
+
+_LONGEST_DELAY = 600.0
+
+
+def start_with_restarts(
+    run: RunDirectory, launch: LaunchSpec | None, say: Callable[[str], None]
+) -> Attempt | Submission:
+    """Starts the workers of a run and stays until they end well, or have failed once too often.
+
+    What is done about a fault is told to `say`. Returns and raises what `start_attempt` does; the LaunchError is that
+    of the last attempt.
+    """
+    restarts = 0
+    while True:
+        try:
+            return start_attempt(run, launch)
+        except LaunchError as failure:
+            how = launch or RunSpec.model_validate(read_record(run).resolved).launch
+            if not isinstance(how, LocalLaunch | DeepSpeedLaunch):
+                raise
+            if how.on_oom == "adapt" and _adapt(run, failure, say):
+                continue
+            if restarts == how.max_restarts or not _is_transient(failure):
+                raise
+            restarts += 1
+            delay = min(how.restart_delay.seconds * 2 ** (restarts - 1), _LONGEST_DELAY)
+            reason = failure.findings[0].message
+            say(f"{reason}\nstarting again in {delay:.0f} s, restart {restarts} of {how.max_restarts}")
+            time.sleep(delay)
+
+
+def _is_transient(failure: LaunchError) -> bool:
+    return all(finding.code in _TRANSIENT for finding in failure.findings)
+
+
+def _adapt(run: RunDirectory, failure: LaunchError, say: Callable[[str], None]) -> bool:
+    """Lays the run out with a smaller micro-batch when memory ran out; tells whether there was one."""
+    size = smaller_micro_batch(read_record(run)) if _ran_out_of_memory(failure) else None
+    if size is None:
+        return False
+    changed = lay_out_anew(run, [f"batch.micro_batch_size={size}"])
+    say("\n  ".join([f"{failure.findings[0].message}; starting again with", *map(str, changed)]))
+    return True
+
+
+def _ran_out_of_memory(failure: LaunchError) -> bool:
+    return any(finding.code == _OUT_OF_MEMORY for finding in failure.findings)
