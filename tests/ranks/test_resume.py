@@ -168,6 +168,20 @@ def test_a_run_that_trained_but_has_no_checkpoint_does_not_start_over(train, ran
     assert "the run has made 6 steps but has no complete checkpoint" in again.output
 
 
+def test_a_run_that_was_ended_before_its_first_checkpoint_begins_again(train, ranks):
+    result = train({**LONG, "checkpoint.save_every": "6 steps"}, 1)
+    losses = result.losses
+    end_attempt(result.run, 1, "failed")
+    shutil.rmtree(result.run.checkpoints)
+    (result.run.checkpoints / f"step-6{PARTIAL}").mkdir(parents=True)
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1)
+
+    assert "ended before its first checkpoint: it begins again" in again.output
+    assert again.losses == losses
+    assert [checkpoint.path.name for checkpoint in catalogue(again.run)[0]] == ["step-6"]
+
+
 def test_a_finished_run_says_so(train, ranks):
     result = train({}, 1)
 

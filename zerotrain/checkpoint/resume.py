@@ -14,7 +14,15 @@ from zerotrain.checkpoint.pieces import Pieces
 from zerotrain.checkpoint.save import Position
 from zerotrain.diagnostic import error
 from zerotrain.errors import CheckpointError
-from zerotrain.runs.catalogue import Checkpoint, PassedOver, altered_files, catalogue, mark_damaged, reading
+from zerotrain.runs.catalogue import (
+    Checkpoint,
+    PassedOver,
+    altered_files,
+    catalogue,
+    mark_damaged,
+    reading,
+    was_ever_saved,
+)
 from zerotrain.runs.history import curve
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.run import RunSpec
@@ -27,8 +35,8 @@ def checkpoint_to_resume(
     """Returns the newest good checkpoint, or None for a run that has not trained yet, and what was passed over.
 
     A checkpoint of a run with another `identity` is none of this one's. To `verify` its checksums all files are read,
-    by all ranks together; all must call this. Raises CheckpointError when the run has trained but has no good
-    checkpoint: it never starts over by itself.
+    by all ranks together; all must call this. Raises CheckpointError when the run has saved checkpoints, but none is
+    good: it never starts over by itself.
     """
     complete, passed_over = catalogue(run)
     for checkpoint in complete:
@@ -37,7 +45,7 @@ def checkpoint_to_resume(
             return checkpoint, passed_over
         passed_over.append(PassedOver(checkpoint.path, reason))
     trained = curve(run)
-    if trained:
+    if trained and was_ever_saved(run):
         reasons = "; ".join(f"`{passed.path.name}`: {passed.reason}" for passed in passed_over)
         message = f"the run has made {max(trained)} steps but has no complete checkpoint"
         message += f" ({reasons})" if reasons else ""

@@ -35,6 +35,7 @@ from zerotrain.monitor.sinks.console import ConsoleSink
 from zerotrain.monitor.sinks.table import open_sinks
 from zerotrain.runs.attempts import Attempt, end_attempt, refuse_finished, write_attempt
 from zerotrain.runs.catalogue import Checkpoint
+from zerotrain.runs.history import curve
 from zerotrain.runs.identity import identity_hash
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import ExportSpec, RunSpec
@@ -73,6 +74,8 @@ def _checkpoint(parts: Parts) -> Checkpoint | None:
     for passed in passed_over:
         parts.console.say(f"passed over `{passed.path.name}`: {passed.reason}")
     _refuse_other_ranks(parts)
+    if checkpoint is None and curve(parts.run):
+        parts.console.say("the run was ended before its first checkpoint: it begins again")
     if checkpoint is not None and is_shared_otherwise(checkpoint, parts.spec, parts.ranks.world_size):
         refuse_unshareable(checkpoint, parts.spec)
     return checkpoint

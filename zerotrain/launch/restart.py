@@ -10,6 +10,7 @@ from zerotrain.launch.attempt import start_attempt
 from zerotrain.launch.revision import lay_out_anew
 from zerotrain.launch.submit import Submission
 from zerotrain.runs.attempts import Attempt
+from zerotrain.runs.catalogue import catalogue
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
 from zerotrain.runs.revise import smaller_micro_batch
@@ -33,8 +34,9 @@ def start_with_restarts(
     What is done about a fault is told to `say`. Returns and raises what `start_attempt` does; the LaunchError is that
     of the last attempt.
     """
-    restarts = 0
+    restarts = in_a_row = 0
     while True:
+        before = _newest(run)
         try:
             return start_attempt(run, launch)
         except LaunchError as failure:
@@ -45,11 +47,17 @@ def start_with_restarts(
                 continue
             if restarts == how.max_restarts or not _is_transient(failure):
                 raise
-            restarts += 1
-            delay = min(how.restart_delay.seconds * 2 ** (restarts - 1), _LONGEST_DELAY)
+            restarts, in_a_row = restarts + 1, 1 if _newest(run) > before else in_a_row + 1
+            delay = min(how.restart_delay.seconds * 2 ** min(in_a_row - 1, 10), _LONGEST_DELAY)
             reason = failure.findings[0].message
             say(f"{reason}\nstarting again in {delay:.0f} s, restart {restarts} of {how.max_restarts}")
             time.sleep(delay)
+
+
+def _newest(run: RunDirectory) -> int:
+    """Returns the step of the newest checkpoint, 0 when there is none."""
+    complete, _ = catalogue(run)
+    return complete[0].manifest.step if complete else 0
 
 
 def _is_transient(failure: LaunchError) -> bool:

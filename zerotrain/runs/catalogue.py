@@ -115,6 +115,13 @@ def catalogue(run: RunDirectory) -> tuple[list[Checkpoint], list[PassedOver]]:
     return good, sorted(bad, key=lambda passed: passed.path.name)
 
 
+def was_ever_saved(run: RunDirectory) -> bool:
+    """Tells whether a run has completed a checkpoint, as far as what is left of it tells."""
+    if not run.checkpoints.is_dir():
+        return True
+    return any(not path.name.endswith(PARTIAL) for path in run.checkpoints.iterdir())
+
+
 def read_checkpoint(path: Path) -> Checkpoint | PassedOver:
     """Returns the checkpoint in a directory, or why there is none."""
     if path.name.endswith(PARTIAL):

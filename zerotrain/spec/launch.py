@@ -33,7 +33,8 @@ class _RestartingLaunch(_Launch):
     """How often the ranks are started again when one fails or is killed; each time the run continues from its last good
     checkpoint. What a change of the spec or the machine must put right is not tried again."""
     restart_delay: Time = TimeSpan.parse("10 seconds")
-    """How long is waited before the first restart; twice as long before each further one, up to 10 minutes."""
+    """How long is waited before a restart; twice as long each time that no checkpoint was saved since the last one, up
+    to 10 minutes."""
     on_oom: Literal["stop", "adapt"] = "stop"
     """What follows when memory runs out: `adapt` starts the ranks again with a smaller micro-batch and more
     accumulation, so that the global batch and the losses stay what they are. This does not count as a restart."""

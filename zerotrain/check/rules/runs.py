@@ -52,11 +52,12 @@ def unwritable_run() -> None:
 
 @reported_by("continuing a run", "ZT705", "nothing-to-resume")
 def nothing_to_resume() -> None:
-    """The run has no complete checkpoint.
+    """The run has saved checkpoints, and none of them is good any more.
 
-    Why: DeepSpeed would start from scratch without a word; zerotrain does not.
-    Wrong: `zerotrain resume` after a crash before the first save
-    Right: `zerotrain train SPEC --fresh`, with a shorter `save_every`
+    Why: DeepSpeed would start from scratch without a word; zerotrain does not. Only a run that has not come to its
+    first save begins again by itself.
+    Wrong: `zerotrain resume` after all checkpoints were removed or damaged
+    Right: `zerotrain train SPEC --fresh`, or the checkpoints brought back
     """
 
 
