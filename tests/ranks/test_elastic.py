@@ -65,3 +65,42 @@ def assert_goes_on_elsewhere(train, ranks, before, after, changes, tolerance):
 def curve_of(result: Any, attempt: int) -> list[tuple[float, ...]]:
     rows = [row for row in result.rows("train") if row["attempt"] == attempt]
     return [(row["loss"], row["grad_norm"], row["lr"], row["samples"]) for row in rows]
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": {"type": "lion", "lr": 1.0e-3}, "zero.offload_optimizer": {"device": "cpu"}},
+        {"optimizer": {"type": "sgd", "lr": 1.0e-1, "momentum": 0.9}},
+        {"optimizer": {"type": "adagrad", "lr": 1.0e-2}},
+        {"optimizer": {"type": "nadam", "lr": 1.0e-2}},
+        {"optimizer.groups": [{"match": "norm", "lr": 1.0e-3}]},
+        {"ema": {"decay": 0.9, "evaluate": True}},
+        {"model.adapter": {"type": "lora", "rank": 4}},
+        {"zero.offload_optimizer": {"device": "cpu"}},
+    ],
+    ids=["lion", "sgd", "adagrad", "nadam", "groups", "average", "lora", "states on the host"],
+)
+def test_whatever_the_optimizer_keeps_is_given_out_too(train, ranks, changes):
+    before, after = (2, {"zero.stage": 2}), (1, {"zero.stage": 3})
+    assert_goes_on_elsewhere(train, ranks, before, after, {"precision": "fp32", **changes}, 2e-6)
+
+
+@pytest.mark.sampled(1)
+@pytest.mark.parametrize(("before", "after"), [(0, 0), (1, 2), (2, 3), (3, 1)])
+def test_in_16_bits_the_master_weights_are_given_out(train, ranks, before, after):
+    """The losses differ by what 16 bits round; a lost state would show a hundred times as large."""
+    layouts = (2, {"zero.stage": before}), (1, {"zero.stage": after})
+    assert_goes_on_elsewhere(train, ranks, *layouts, {"precision": "bf16"}, 2e-3)
+
+
+def test_what_does_not_lie_beside_the_weights_is_refused_with_the_ranks_that_can(train, ranks):
+    result = train({**LONG, "optimizer": {"type": "adafactor", "lr": 1.0e-2}}, 2)
+    shutil.rmtree(result.run.checkpoints / "step-6")
+
+    lay_out_anew(result.run, [], 1)
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1, expect=1)
+
+    assert "error[ZT719] unshareable-checkpoint" in again.output
+    assert "continue with `--world-size 2 zero.stage=0`" in again.output
