@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,10 @@ def test_tokens_samples_and_attempts_go_on_where_they_were(train, ranks):
         (2, "finished", "step-3"),
     ]
     assert "continuing from `step-3`" in again.output
+    receipt = json.loads((again.run.attempt(2) / "receipt.json").read_text())
+    assert (receipt["step"], receipt["samples"], receipt["loss"]) == (4, [24, 32], receipt["loss_before"])
+    assert "step 4 after `step-3`: loss " in again.output
+    assert "; the same loss as before" in again.output
 
 
 def test_a_torn_checkpoint_is_passed_over_and_named(train, ranks):

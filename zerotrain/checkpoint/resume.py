@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
+import torch
 import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.checkpoint.elastic import load_pieces
 from zerotrain.checkpoint.frozen import frozen_checksum, refuse_other_base
+from zerotrain.checkpoint.masters import optimizer_states
 from zerotrain.checkpoint.pieces import Pieces
 from zerotrain.checkpoint.save import Position
 from zerotrain.diagnostic import error
@@ -111,8 +114,10 @@ def load_checkpoint(engine: DeepSpeedEngine, checkpoint: Checkpoint, shard: int 
     with reading(checkpoint), _telling_damage(checkpoint):
         if shard is not None:
             load_pieces(engine, checkpoint, shard)
+            _refuse_lost_moments(engine, checkpoint)
             return Position(manifest.step, manifest.samples, manifest.tokens)
         path, _ = engine.load_checkpoint(str(checkpoint.path.parent), tag=manifest.tag, load_module_strict=is_whole)
+    _refuse_lost_moments(engine, checkpoint)
     if path is None or engine.global_steps != manifest.step:
         # DeepSpeed returns (None, None) instead of failing, and would train from scratch.
         found = "nothing was loaded" if path is None else f"it is of step {engine.global_steps}"
@@ -120,6 +125,22 @@ def load_checkpoint(engine: DeepSpeedEngine, checkpoint: Checkpoint, shard: int 
         help = "delete it; `resume` then takes the one before"
         raise CheckpointError(error("ZT711", "damaged-checkpoint", message, help=help))
     return Position(manifest.step, manifest.samples, manifest.tokens)
+
+
+def _refuse_lost_moments(engine: DeepSpeedEngine, checkpoint: Checkpoint) -> None:
+    """Raises CheckpointError when all that the optimizer remembers is zero, as if no step had been made."""
+    moments = [value for state in optimizer_states(engine) for value in state.values() if _is_moment(value)]
+    found: list[tuple[bool, bool]] = [(False, False)] * dist.get_world_size()
+    dist.all_gather_object(found, (bool(moments), any(bool(moment.any()) for moment in moments)))
+    has_moments, has_values = (any(said) for said in zip(*found, strict=True))
+    if has_moments and not has_values and not engine.skipped_steps:
+        message = f"`{checkpoint.manifest.tag}` was loaded, but all moments of the optimizer are zero"
+        help = "delete it; `resume` then takes the one before"
+        raise CheckpointError(error("ZT711", "damaged-checkpoint", message, help=help))
+
+
+def _is_moment(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dim() > 0 and value.numel() > 0
 
 
 @contextmanager

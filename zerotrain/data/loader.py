@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,10 @@ class Loader:
         indices = self._indices(first)
         counts = self._store.counts(indices, self._draws(first, len(indices)))
         return GlobalBatch(counts, first, len(indices), self._micro_batches(indices, first))
+
+    def fingerprint(self, step: int) -> str:
+        """Returns a hash of which samples that step consumes and in which order, whatever ranks share it."""
+        return blake2b(self._indices(step * self._global_batch_size).tobytes(), digest_size=6).hexdigest()
 
     def sequential(self, max_samples: int | None = None) -> Iterator[MicroBatch]:
         """Returns this rank's part of all samples, or of the first `max_samples`, in order and without repetition.

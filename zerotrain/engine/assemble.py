@@ -29,6 +29,7 @@ from zerotrain.engine.isolation import refuse_entangled, refuse_leaks
 from zerotrain.engine.loop import Hook, Training
 from zerotrain.engine.pipeline import model_to_call
 from zerotrain.engine.ranks import Ranks
+from zerotrain.engine.receipt import Receipt
 from zerotrain.engine.reduce import any_rank
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
@@ -46,7 +47,7 @@ from zerotrain.monitor.console import Console
 from zerotrain.monitor.meters import Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
 from zerotrain.runs.catalogue import Checkpoint, Manifest, catalogue
-from zerotrain.runs.history import evaluations
+from zerotrain.runs.history import curve, evaluations
 from zerotrain.runs.identity import identity_hash
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord
@@ -134,6 +135,9 @@ def assemble(
     save = _saving(parts, ready, average, watch, teacher_checksum)
     hooks.append(Save(save, watch, clock, _steps(spec.checkpoint.save_every), steps))
     loader = _loader(parts, str(parts.stores["train"]))
+    if checkpoint is not None:
+        file = parts.run.attempt(parts.attempt) / "receipt.json" if parts.ranks.is_first else None
+        hooks.append(Receipt(checkpoint.manifest.tag, loader, curve(parts.run), file, parts.console.say))
     clock.restart()
     return Training(spec, parts.topology, steps, ready, task, loader, state, hooks, parts.requests)
 
