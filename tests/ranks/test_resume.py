@@ -253,3 +253,24 @@ def test_every_file_of_a_checkpoint_is_in_its_manifest(train):
     on_disk = {path.name for path in Path(checkpoint.path).iterdir()} - {"manifest.json"}
     assert set(checkpoint.manifest.files) == on_disk
     assert checkpoint.manifest.world_size == 2
+
+
+@pytest.mark.sampled(2)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_what_is_written_while_training_goes_on_is_what_the_weights_were(train, ranks, stage, precision):
+    """Training changes them while they are written; a resume from there tells whether the copy was in time."""
+    changes = {**LONG, "zero.stage": stage, "precision": precision, "ema": {"decay": 0.9}}
+    plain = train(changes, 2)
+    result = train({**changes, "checkpoint.asynchronous": True}, 2)
+    complete, passed_over = catalogue(result.run)
+    kept = {name: complete[1].manifest.sha256[name] for name in complete[1].manifest.sha256 if name.endswith(".json")}
+    forget_the_end(result)
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 2)
+
+    assert [checkpoint.path.name for checkpoint in complete] == ["step-6", "step-3"]
+    assert passed_over == []
+    assert kept, "layouts and scripts are in the manifest too"
+    assert again.losses == result.losses == plain.losses
+    assert not list(complete[1].path.glob(".rank-*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -47,18 +48,16 @@ class WeightAverage:
         finally:
             self._exchange()
 
-    def save(self, directory: Path) -> list[Path]:
-        """Writes what this rank holds into a checkpoint; returns the files.
+    def file(self, directory: Path) -> Path:
+        """Returns the file in a checkpoint with what this rank holds."""
+        return directory / AVERAGE.format(rank=self._owner())
 
-        At stage 0, where all hold the same, only rank 0 writes.
-        """
-        file = directory / AVERAGE.format(rank=self._owner())
+    def state(self) -> dict[str, Any] | None:
+        """Returns what this rank writes into a checkpoint; at stage 0, where all hold the same, only rank 0 does."""
         if dist.get_rank() == self._owner():
             places = {name: tuple(fragment) for name, fragment in fragments(self._engine).items()}
-            content = {"updates": self._updates, "averages": self._averages, "fragments": places}
-            torch.save(content, file)
-            return [file]
-        return []
+            return {"updates": self._updates, "averages": self._averages, "fragments": places}
+        return None
 
     def load(self, checkpoint: Checkpoint, shard: int | None = None) -> None:
         """Takes up what this rank or, at stage 0, rank 0 wrote; raises CheckpointError when it is not there.

@@ -9,14 +9,17 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial as bound
 from pathlib import Path
 
 import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.checkpoint.average import WeightAverage
-from zerotrain.checkpoint.guard import guarded
+from zerotrain.checkpoint.background import Background
+from zerotrain.checkpoint.contents import Contents, contents_of, missing_from
+from zerotrain.checkpoint.guard import Job, guarded
 from zerotrain.checkpoint.pieces import save_layout
 from zerotrain.checkpoint.scaler import scaler_state
 from zerotrain.diagnostic import Diagnostic, warning
@@ -27,16 +30,12 @@ from zerotrain.runs.catalogue import (
     Checkpoint,
     Manifest,
     catalogue,
-    checksum,
     is_being_read,
     tag_of,
 )
 from zerotrain.runs.files import sync, write_json, write_text
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.units import format_bytes
-
-Contents = dict[str, tuple[int, str]]
-"""Relative path to size in bytes and checksum."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class Retention:
         return [checkpoint for checkpoint in old if not is_being_read(checkpoint)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Saver:
     """Saves checkpoints of one run."""
 
@@ -84,23 +83,53 @@ class Saver:
     """Saved in the checkpoint too."""
     shard: int | None = None
     """Tensor-parallel rank; None when only the ranks that save can continue."""
+    asynchronous: bool = False
+    """Training goes on while a checkpoint is written; it is complete at the next one at the latest."""
+    _under_way: tuple[str, Background] | None = field(default=None, init=False)
 
-    def save(self, position: Position) -> Diagnostic | None:
-        """Saves a checkpoint and removes old ones; returns a finding when it could not be written.
+    def save(self, position: Position, *, is_last: bool = False) -> tuple[Diagnostic | None, Diagnostic | None]:
+        """Saves a checkpoint and removes old ones.
 
-        All ranks must call this; all return the same.
+        Returns why the one before, if it was still being written, and this one could not be written. The last of an
+        attempt is complete on return. All ranks must call this; all return the same.
         """
-        tag = tag_of(position.step)
-        partial = self.run.checkpoints / f"{tag}{PARTIAL}"
+        before = self._settle()
+        manifest = replace(self.blank, tag=tag_of(position.step), **asdict(position), scaler=scaler_state(self.engine))
+        partial, later = self._partial(manifest.tag), self.asynchronous and not is_last
         if dist.get_rank() == 0:
             shutil.rmtree(partial, ignore_errors=True)
         failure, contents = self._agree(self._lack_of_space() if dist.get_rank() == 0 else None)
+        jobs: list[Job] = []
         if failure is None:
-            failure, contents = self._agree(*self._write(partial))
+            failure, contents = self._agree(*self._write(partial, jobs if later else None))
+        if failure is None and later:
+            complete = bound(self._complete, manifest)
+            ranks = dist.get_rank(), dist.get_world_size()
+            self._under_way = manifest.tag, Background(partial, *ranks, jobs, complete)
+            return before, None
         if failure is None:
-            reason = self._complete(partial, tag, position, contents) if dist.get_rank() == 0 else None
-            failure, _ = self._agree(reason)
-        return None if failure is None else self._give_up(partial, failure)
+            failure, _ = self._agree(self._complete(manifest, contents) if dist.get_rank() == 0 else None)
+        return before, self._end(manifest.tag, failure)
+
+    def _settle(self) -> Diagnostic | None:
+        """Waits for the checkpoint that is still being written."""
+        if self._under_way is None:
+            return None
+        (tag, background), self._under_way = self._under_way, None
+        failure, _ = self._agree(background.failure_to_write())
+        unfinished, _ = self._agree(background.end(is_good=failure is None))
+        return self._end(tag, failure or unfinished)
+
+    def _end(self, tag: str, failure: str | None) -> Diagnostic | None:
+        """Removes old checkpoints after a good one, or what is left of one that was not written."""
+        if failure is not None:
+            return self._give_up(self._partial(tag), failure)
+        if dist.get_rank() == 0:
+            self._remove_old()
+        return None
+
+    def _partial(self, tag: str) -> Path:
+        return self.run.checkpoints / f"{tag}{PARTIAL}"
 
     def _lack_of_space(self) -> str | None:
         """Returns why there is no room for another checkpoint; the old ones go only when it is complete."""
@@ -108,21 +137,24 @@ class Saver:
         needed, free = (complete[0].manifest.bytes if complete else 0), shutil.disk_usage(self.run.root).free
         return f"it takes {format_bytes(needed)} beside those that are there" if free < needed else None
 
-    def _write(self, partial: Path) -> tuple[str | None, Contents]:
-        """Writes what this rank holds; returns why it could not, and what it has written."""
-        with guarded(self.engine) as guard:
+    def _write(self, partial: Path, jobs: list[Job] | None) -> tuple[str | None, Contents]:
+        """Writes what this rank holds; returns why it could not, and what it has written.
+
+        With a list of jobs, copies of large states are put there instead.
+        """
+        with guarded(self.engine, jobs) as guard:
             self.engine.save_checkpoint(
                 str(self.run.checkpoints),
                 tag=partial.name,
                 save_latest=False,
                 exclude_frozen_parameters=self.blank.frozen_checksum is not None,
             )
+            if self.average is not None and (state := self.average.state()) is not None:
+                guard.write(state, self.average.file(partial))
             with guard.noting():
-                if self.average is not None:
-                    guard.written += self.average.save(partial)
                 if self.shard is not None:
                     guard.written += save_layout(self.engine, partial, dist.get_rank(), self.shard)
-                return guard.failure, _contents(partial, guard.written)
+                return guard.failure, contents_of(partial, guard.written)
         return guard.failure, {}
 
     def _agree(self, failure: str | None, contents: Contents | None = None) -> tuple[str | None, Contents]:
@@ -132,33 +164,23 @@ class Saver:
         written = {name: content for _, own in said for name, content in own.items()}
         return next((text for text, _ in said if text is not None), None), written
 
-    def _complete(self, partial: Path, tag: str, position: Position, contents: Contents) -> str | None:
+    def _complete(self, manifest: Manifest, contents: Contents) -> str | None:
         """Makes the directory a checkpoint; returns why not, if it cannot."""
+        partial, final = self._partial(manifest.tag), self.run.checkpoints / manifest.tag
         try:
-            # DeepSpeed also copies scripts into it.
-            others = [file for file in _files(partial) if str(file.relative_to(partial)) not in contents]
-            contents = contents | _contents(partial, others)
-            write_json(partial / MANIFEST, self._manifest(tag, position, contents).as_json())
-            final = self.run.checkpoints / tag
+            # DeepSpeed also copies scripts into it, and ranks their layouts.
+            contents = contents | contents_of(partial, missing_from(contents, partial))
+            files = {name: size for name, (size, _) in sorted(contents.items())}
+            sums = {name: digest for name, (_, digest) in sorted(contents.items())}
+            manifest = replace(manifest, time=time.time(), files=files, sha256=sums)
+            write_json(partial / MANIFEST, manifest.as_json())
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
             sync(self.run.checkpoints)
-            write_text(self.run.checkpoints / "latest", tag)
-            self._remove_old()
+            write_text(self.run.checkpoints / "latest", manifest.tag)
         except OSError as failure:
             return reason_of(failure)
         return None
-
-    def _manifest(self, tag: str, position: Position, contents: Contents) -> Manifest:
-        return replace(
-            self.blank,
-            tag=tag,
-            **asdict(position),
-            time=time.time(),
-            files={name: size for name, (size, _) in sorted(contents.items())},
-            sha256={name: digest for name, (_, digest) in sorted(contents.items())},
-            scaler=scaler_state(self.engine),
-        )
 
     def _remove_old(self) -> None:
         complete, _ = catalogue(self.run)
@@ -177,16 +199,3 @@ class Saver:
         message = f"`{partial.name.removesuffix(PARTIAL)}` could not be written, {kept}: {failure} ({free} free)"
         help = "free some space; training goes on, and saves again at the next interval"
         return warning("ZT707", "unsaved-checkpoint", message, help=help)
-
-
-def _files(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.rglob("*") if path.is_file())
-
-
-def _contents(directory: Path, files: Sequence[Path]) -> Contents:
-    """Returns the sizes and checksums of files once their contents are on the disk."""
-    contents: Contents = {}
-    for file in files:
-        sync(file)
-        contents[str(file.relative_to(directory))] = file.stat().st_size, checksum(file)
-    return contents

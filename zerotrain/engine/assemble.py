@@ -242,14 +242,15 @@ def _saving(
     frozen = frozen_checksum(ready.engine) if spec.model.adapter else None
     blank = replace(parts.blank_manifest(), frozen_checksum=frozen, teacher_checksum=teacher_checksum)
     shard = parts.topology.tp_rank(parts.ranks.rank) if spec.parallel.ep == 1 else None
-    saver = Saver(parts.run, ready.engine, keep, blank, average, shard)
+    saver = Saver(parts.run, ready.engine, keep, blank, average, shard, spec.checkpoint.asynchronous)
 
     def save(state: TrainState) -> None:
         average_statistics(module_of(ready.engine))
-        unsaved = saver.save(Position(state.step, state.samples, state.tokens, state.loss, state.lr))
-        if unsaved is not None and state.is_over(record.steps):
-            raise CheckpointError(_as_error(unsaved))
-        if unsaved is not None:
+        position = Position(state.step, state.samples, state.tokens, state.loss, state.lr)
+        before, now = saver.save(position, is_last=state.is_over(record.steps))
+        if now is not None and state.is_over(record.steps):
+            raise CheckpointError(_as_error(now))
+        for unsaved in filter(None, (before, now)):
             parts.console.say(f"warning[{unsaved.code}] {unsaved.name}: {unsaved.message}; {unsaved.help}")
 
     return save

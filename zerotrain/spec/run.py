@@ -58,6 +58,9 @@ class CheckpointSpec(Spec):
     """Newest checkpoints that are kept."""
     keep_best: KeepBestSpec | None = None
     """Keep the checkpoint of the best evaluation too; `null`: only the newest ones."""
+    asynchronous: Bool = False
+    """Go on training while a checkpoint is written: ranks wait only for a copy in host memory, which must have room for
+    all of it. The last checkpoint of an attempt is waited for."""
     verify: Literal["sizes", "full"] = "sizes"
     """What is compared with its manifest before a checkpoint is loaded: the sizes of its files, or, reading all of it
     once more, their checksums too."""
