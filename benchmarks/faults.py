@@ -33,6 +33,9 @@ from zerotrain.runs.history import curve
 from zerotrain.runs.layout import RunDirectory
 
 STEPS = 600
+
+Layout = tuple[int, str, bool]
+"""ZeRO stage, precision, and whether checkpoints are written while training goes on."""
 FAULTS_PER_RUN = 10
 
 SPEC: dict[str, Any] = {
@@ -195,11 +198,11 @@ def main() -> int:
     given = parser.parse_args()
     draw = random.Random(given.seed)
     met: Counter[str] = Counter()
-    wholes: dict[tuple[int, str], dict[int, float]] = {}
+    wholes: dict[Layout, dict[int, float]] = {}
     bad = 0
     with tempfile.TemporaryDirectory() as folder:
         while met.total() < given.faults:
-            layout = draw.choice([0, 1, 2, 3]), draw.choice(["fp32", "bf16"])
+            layout = draw.choice([0, 1, 2, 3]), draw.choice(["fp32", "bf16"]), draw.random() < 0.5
             if layout not in wholes:
                 wholes[layout] = _whole(Path(folder), layout)
             faults = min(FAULTS_PER_RUN, given.faults - met.total())
@@ -209,8 +212,8 @@ def main() -> int:
     return 1 if bad else 0
 
 
-def _whole(folder: Path, layout: tuple[int, str]) -> dict[int, float]:
-    trial = _trial(folder / f"whole-{layout[0]}-{layout[1]}", layout, random.Random(0))
+def _whole(folder: Path, layout: Layout) -> dict[int, float]:
+    trial = _trial(folder / f"whole-{len(list(folder.iterdir()))}", layout, random.Random(0))
     trial.start()
     assert trial.process is not None
     assert trial.process.wait(timeout=600) == 0, (trial.directory / "output.txt").read_text()
@@ -219,7 +222,7 @@ def _whole(folder: Path, layout: tuple[int, str]) -> dict[int, float]:
 
 def _run(
     directory: Path,
-    layout: tuple[int, str],
+    layout: Layout,
     draw: random.Random,
     met: Counter[str],
     faults: int,
@@ -227,7 +230,10 @@ def _run(
 ) -> int:
     """Trains one run through its faults; returns how many of its steps and checkpoints are not what they should be."""
     shutil.rmtree(directory, ignore_errors=True)
-    trial, name = _trial(directory, layout, draw), f"stage {layout[0]} {layout[1]}"
+    trial, name = (
+        _trial(directory, layout, draw),
+        f"stage {layout[0]} {layout[1]}{', asynchronous' if layout[2] else ''}",
+    )
     trial.start()
     for _ in range(faults):
         fault = draw.choice(sorted(FAULTS))
@@ -255,9 +261,10 @@ def _run(
     return len(different) + len(unreadable)
 
 
-def _trial(directory: Path, layout: tuple[int, str], draw: random.Random) -> Trial:
+def _trial(directory: Path, layout: Layout, draw: random.Random) -> Trial:
     directory.mkdir()
     spec = {**SPEC, "zero": {"stage": layout[0]}, "precision": layout[1]}
+    spec["checkpoint"] = {**SPEC["checkpoint"], "asynchronous": layout[2]}
     (directory / "spec.yaml").write_text(yaml.safe_dump(spec))
     return Trial(directory, draw)
 

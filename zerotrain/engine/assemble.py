@@ -133,7 +133,7 @@ def assemble(
         _make_up(measuring, parts, ready.engine, watch, state)
         hooks.append(measuring)
     save = _saving(parts, ready, average, watch, teacher_checksum)
-    hooks.append(Save(save, watch, clock, _steps(spec.checkpoint.save_every), steps))
+    hooks.append(Save(save, watch, sink, clock, parts.attempt, _steps(spec.checkpoint.save_every), steps))
     loader = _loader(parts, str(parts.stores["train"]))
     if checkpoint is not None:
         file = parts.run.attempt(parts.attempt) / "receipt.json" if parts.ranks.is_first else None

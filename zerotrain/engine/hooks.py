@@ -116,13 +116,19 @@ class Save:
 
     save: Callable[[TrainState], None]
     watch: Watch
+    sink: Sink
     clock: StepClock
+    attempt: int
     every: int | None
     last_step: int
 
     def after_update(self, state: TrainState, update: Update) -> None:
-        """Saves when it is time."""
+        """Saves when it is time, and notes for how many seconds training stood still."""
         is_due = self.every and state.step % self.every == 0
         if state.is_over(self.last_step) or is_due or self.watch.wants_saved(state.step):
+            start = time.perf_counter()
             self.save(state)
+            seconds = time.perf_counter() - start
+            row = {"kind": "save", "step": state.step, "attempt": self.attempt, "seconds": seconds}
+            self.sink.write({**row, "time": time.time()})
             self.clock.restart()

@@ -24,7 +24,7 @@ class ConsoleSink:
         """Shows a row."""
         if row["kind"] == "eval":
             self._console.say(evaluation_line(row, self._total))
-        else:
+        elif row["kind"] == "train":
             self._train(row)
 
     def close(self) -> None:
