@@ -287,6 +287,7 @@ CODES = {
     "ZT717": "unaccepted-change",
     "ZT718": "unshared-batch",
     "ZT719": "unshareable-checkpoint",
+    "ZT720": "untrusted-checkpoint",
     "ZT722": "mock-checkpoint-writer",
     "ZT723": "checkpoint-writer-without-unit",
     "ZT724": "fast-writer-without-gpu",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from zerotrain.checkpoint.export import export_run
 from zerotrain.checkpoint.weights import whole_weights
+from zerotrain.errors import CheckpointError
 from zerotrain.runs.attempts import attempts, end_attempt
 from zerotrain.runs.catalogue import PARTIAL, catalogue, checksum
 from zerotrain.runs.record import read_record
@@ -125,6 +128,38 @@ def test_a_checkpoint_that_cannot_be_read_is_named_and_passed_over_from_then_on(
     assert f"`{file.name}` cannot be read" in named.output
     assert "passed over `step-6`" in again.output
     assert "continuing from `step-3`" in again.output
+
+
+class Burglar:
+    """Makes a file when it is unpickled."""
+
+    def __reduce__(self):
+        return os.mkdir, ("stolen",)
+
+
+@pytest.mark.parametrize("kind", ["model", "optim"])
+def test_nothing_in_a_checkpoint_is_run(train, ranks, kind):
+    result = train({**LONG, "zero.stage": 2}, 1)
+    end_attempt(result.run, 1, "failed")
+    file = next((result.run.checkpoints / "step-6").glob(f"*{kind}_states.pt"))
+    states = torch.load(file, weights_only=False)
+    torch.save({**states, "more": Burglar()}, file)
+    put_into_manifest(result.run.checkpoints / "step-6", file)
+
+    again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], 1, expect=1)
+    with pytest.raises(CheckpointError, match="ZT720"):
+        export_run(result.run, result.run.root / "weights")
+
+    assert "error[ZT720] untrusted-checkpoint" in again.output
+    assert not list(result.run.root.parent.parent.rglob("stolen"))
+    assert not Path("stolen").exists()
+
+
+def put_into_manifest(checkpoint: Path, file: Path) -> None:
+    manifest = json.loads((checkpoint / "manifest.json").read_text())
+    manifest["files"][file.name] = file.stat().st_size
+    manifest["sha256"][file.name] = checksum(file)
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
 
 
 def test_a_checkpoint_of_another_run_is_none_of_this_one(train, ranks):

@@ -15,6 +15,7 @@ import torch
 from deepspeed import DeepSpeedEngine
 from pydantic import ConfigDict, TypeAdapter
 
+from zerotrain.checkpoint.files import read_states
 from zerotrain.checkpoint.masters import Fragment, fragments, named_shapes
 from zerotrain.checkpoint.pipeline import layer_weights
 from zerotrain.checkpoint.scaler import scaler_state
@@ -97,7 +98,7 @@ class RankFile:
 
     @cached_property
     def _optimizer(self) -> Mapping[str, Any]:
-        states = _load(self.directory / self.layout.file)
+        states = read_states(self.directory / self.layout.file)
         return states["optimizer_state_dict"] if "optimizer_state_dict" in states else states["optimizer"]
 
     @cached_property
@@ -113,12 +114,12 @@ class RankFile:
 
     @cached_property
     def _module(self) -> Mapping[str, torch.Tensor]:
-        weights = _load(self.directory / self.layout.file)["module"]
+        weights = read_states(self.directory / self.layout.file)["module"]
         return layer_weights(self.directory, self.layout.shard) if weights is None else weights
 
     @cached_property
     def _averages(self) -> Sequence[torch.Tensor]:
-        return _load(self.directory / AVERAGE.format(rank=self.layout.rank))["averages"]
+        return read_states(self.directory / AVERAGE.format(rank=self.layout.rank))["averages"]
 
 
 class Pieces:
@@ -196,8 +197,3 @@ def _layouts(directory: Path) -> Iterator[Layout]:
 
 def _size(shape: Sequence[int]) -> int:
     return torch.Size(shape).numel()
-
-
-def _load(file: Path) -> Any:
-    # The files hold DeepSpeed's own classes besides tensors; they are ones that this run wrote.
-    return torch.load(file, map_location="cpu", mmap=True, weights_only=False)

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from deepspeed import DeepSpeedEngine
 
 from zerotrain.checkpoint.elastic import load_pieces
+from zerotrain.checkpoint.files import reading_safely
 from zerotrain.checkpoint.frozen import frozen_checksum, refuse_other_base
 from zerotrain.checkpoint.masters import optimizer_states
 from zerotrain.checkpoint.pieces import Pieces
@@ -111,7 +112,7 @@ def load_checkpoint(engine: DeepSpeedEngine, checkpoint: Checkpoint, shard: int 
     is_whole = manifest.frozen_checksum is None
     if not is_whole:
         refuse_other_base(checkpoint, frozen_checksum(engine))
-    with reading(checkpoint), _telling_damage(checkpoint):
+    with reading(checkpoint), reading_safely(engine), _telling_damage(checkpoint):
         if shard is not None:
             load_pieces(engine, checkpoint, shard)
             _refuse_lost_moments(engine, checkpoint)

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from zerotrain.checkpoint.files import read_states
+
 StateDict = dict[str, torch.Tensor]
 
 _RANK = re.compile(r"mp_rank_(\d+)_")
@@ -58,9 +60,9 @@ def stage_3_parts(directory: Path, plan: Mapping[str, Any]) -> list[StateDict]:
     What is divided by tensor parallelism is partitioned over the data-parallel ranks. What is not was partitioned by
     `zero.Init`, before there were tensor-parallel groups, over all ranks.
     """
-    states = {(int(m[1]), int(m[2])): _load(file) for file, m in _ranked(directory, "optim")}
+    states = {(int(m[1]), int(m[2])): read_states(file) for file, m in _ranked(directory, "optim")}
     order, tp = sorted(states), 1 + max(rank for _, rank in states)
-    shapes = _load(next(file for file, _ in _ranked(directory, "model")))["param_shapes"]
+    shapes = read_states(next(file for file, _ in _ranked(directory, "model")))["param_shapes"]
     parts: list[StateDict] = [{} for _ in range(tp)]
     for group, names in enumerate(shapes):
         flats = {ranks: states[ranks]["optimizer_state_dict"]["fp32_flat_groups"][group] for ranks in order}
@@ -78,10 +80,6 @@ def stage_3_parts(directory: Path, plan: Mapping[str, Any]) -> list[StateDict]:
 def _ranked(directory: Path, kind: str) -> list[tuple[Path, re.Match[str]]]:
     found = ((file, _RANKS.search(file.name)) for file in sorted(directory.iterdir()))
     return [(file, match) for file, match in found if match is not None and match[3] == kind]
-
-
-def _load(file: Path) -> dict[str, Any]:
-    return torch.load(file, map_location="cpu", mmap=True, weights_only=False)
 
 
 def _is_among(name: str, patterns: Iterable[str]) -> bool:

@@ -13,6 +13,7 @@ import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
 from zerotrain.checkpoint.experts import expert_ranks, gathered_weights
+from zerotrain.checkpoint.files import read_states
 from zerotrain.checkpoint.pipeline import in_model, is_pipeline, layer_weights
 from zerotrain.checkpoint.tensor_parallel import StateDict, as_only_rank, joined, stage_3_parts, tensor_parallel_ranks
 from zerotrain.runs.catalogue import Checkpoint
@@ -56,17 +57,19 @@ def _pipeline_weights(directory: Path, tp: int) -> StateDict:
 
 def _division(directory: Path) -> dict[str, Any]:
     """Returns what a checkpoint says of how its weights are divided over tensor-parallel ranks."""
-    return _load(next(directory.glob("*mp_rank_00_model_states.pt")))["universal_checkpoint_info"]
+    return read_states(next(directory.glob("*mp_rank_00_model_states.pt")))["universal_checkpoint_info"]
 
 
 def _weights(directory: Path, stage: int) -> StateDict:
-    states = _load(directory / (_PARTITIONED_MODEL if stage == 3 else _MODEL))
+    states = read_states(directory / (_PARTITIONED_MODEL if stage == 3 else _MODEL))
     if expert_ranks(states) > 1:
-        return gathered_weights(directory, stage, states, _load)
+        return gathered_weights(directory, stage, states, read_states)
     if stage == 0:
         return states["module"]
     if stage == 1 and _bf16_partitions(directory):
         return _bf16_optimizer_weights(directory)
+    for file in directory.glob("*_states.pt"):
+        read_states(file)  # DeepSpeed unpickles whatever is there
     with redirect_stdout(StringIO()):  # it says how much it has put together
         gathered: Any = get_fp32_state_dict_from_zero_checkpoint(str(directory.parent), tag=directory.name)
     return _whole_module(directory) | dict(gathered) if stage == 1 else dict(gathered)
@@ -78,7 +81,7 @@ def _whole_module(directory: Path) -> StateDict:
     At stage 1 DeepSpeed stores frozen weights only here, and its `zero_to_fp32` leaves them out (`_save_checkpoint` in
     runtime/engine.py, DeepSpeed 0.19.8).
     """
-    return dict(_load(directory / _MODEL)["module"])
+    return dict(read_states(directory / _MODEL)["module"])
 
 
 def model_states(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -86,7 +89,7 @@ def model_states(checkpoint: Checkpoint) -> dict[str, Any]:
 
     The weights are those of one rank; a pipeline's are in other files.
     """
-    return _load(next(checkpoint.path.glob("*mp_rank_00_model_states.pt")))
+    return read_states(next(checkpoint.path.glob("*mp_rank_00_model_states.pt")))
 
 
 def averaged_weights(checkpoint: Checkpoint) -> StateDict:
@@ -102,11 +105,6 @@ def averaged_weights(checkpoint: Checkpoint) -> StateDict:
     return weights | {name: average.view(weights[name].shape) for name, average in averages.items()}
 
 
-def _load(file: Path) -> dict[str, Any]:
-    # The files hold DeepSpeed's own classes besides tensors; they are ones that this run wrote.
-    return torch.load(file, map_location="cpu", mmap=True, weights_only=False)
-
-
 def _bf16_partitions(directory: Path) -> list[Path]:
     """Returns the partitions of the master weights, by rank."""
     ranked = [(int(match[1]), file) for file in directory.iterdir() if (match := _BF16_PARTITION.match(file.name))]
@@ -120,8 +118,8 @@ def _bf16_optimizer_weights(directory: Path) -> StateDict:
     "not a zero checkpoint" (DeepSpeed 0.19.8): they do not name their stage. Each rank holds a piece of every parameter
     group's flat master weights; in it the parameters lie in the order of `param_shapes`, then padding.
     """
-    states = _load(directory / _MODEL)
-    partitions = [_load(file)["optimizer_state_dict"] for file in _bf16_partitions(directory)]
+    states = read_states(directory / _MODEL)
+    partitions = [read_states(file)["optimizer_state_dict"] for file in _bf16_partitions(directory)]
     weights: StateDict = dict(states["module"] or {})  # a pipeline's are in other files
     for group, shapes in enumerate(states["param_shapes"]):
         flat = torch.cat([partition["single_partition_of_fp32_groups"][group] for partition in partitions])

@@ -206,6 +206,17 @@ def unshareable_checkpoint() -> None:
     """
 
 
+@reported_by("opening a checkpoint", "ZT720", "untrusted-checkpoint")
+def untrusted_checkpoint() -> None:
+    """A file of a checkpoint holds something besides tensors and plain values.
+
+    Why: such files are pickles, which may name any function to be called when they are read. Only what DeepSpeed itself
+    stores is read; DeepSpeed would read anything.
+    Wrong: a checkpoint from somewhere else, with a call of `os.system` in it
+    Right: a checkpoint that this run has saved
+    """
+
+
 @reported_by("continuing a run", "ZT748", "changed-teacher")
 def changed_teacher() -> None:
     """The teacher's weights are no longer those the run began with.
@@ -251,6 +262,7 @@ RULES: tuple[Rule, ...] = (
     unaccepted_change,
     unshared_batch,
     unshareable_checkpoint,
+    untrusted_checkpoint,
     changed_teacher,
     not_generative,
 )
