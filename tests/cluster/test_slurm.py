@@ -44,7 +44,9 @@ class Login:
 
 @pytest.fixture
 def login(slurm: Any, tmp_path: Path, tiny: dict[str, Any], watched: Any) -> Login:
-    return Login(slurm, tmp_path, tiny, watched)
+    directory = tmp_path / "it's $(touch hacked) 50%"
+    directory.mkdir()
+    return Login(slurm, directory, tiny, watched)
 
 
 def test_a_job_that_is_told_to_save_and_one_that_is_driven_away_go_on_as_if_nothing_had_been(login: Login) -> None:
@@ -69,6 +71,7 @@ def test_a_job_that_is_told_to_save_and_one_that_is_driven_away_go_on_as_if_noth
     assert run.outcomes() == ["stopped", "stopped", "finished"]
     assert [attempt.reason for attempt in attempts(run)][:2] == ["received SIGUSR1", "received SIGTERM"]
     assert run.losses() == login.whole.losses()
+    assert not list(login.directory.parent.rglob("hacked")), "nothing in the name of the directory is run"
     assert status.startswith("tiny: finished, 1000/1000 steps")
     assert f"slurm job {job}, submitted" in status
 

@@ -11,6 +11,7 @@ from socket import gethostname
 
 import pytest
 
+from zerotrain.errors import SpecError
 from zerotrain.launch.job import Order
 from zerotrain.launch.slurm import prepare
 
@@ -106,3 +107,15 @@ def test_inside_an_allocation_srun_starts_one_process_per_rank(order: Make) -> N
     assert words[-1].startswith("RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID WORLD_SIZE=$SLURM_NTASKS")
     assert words[-1].endswith(f"exec {sys.executable} -u -m zerotrain.worker runs/tiny --attempt 3")
     assert (command.environment["MASTER_ADDR"], command.environment["MASTER_PORT"]) == (gethostname(), "29501")
+
+
+@pytest.mark.parametrize("key", ["partition", "account", "qos", "constraint", "memory", "gres"])
+def test_a_value_cannot_end_its_line_and_begin_a_command(order: Make, key: str) -> None:
+    with pytest.raises(SpecError, match="would end its line in a batch script"):
+        order(launch=f'{{type: slurm, {key}: "a\\nrm -rf ~"}}')
+
+
+def test_a_value_is_one_word_whatever_is_in_it(order: Make) -> None:
+    made = order(launch="{type: slurm, constraint: '[a|b]&c d', sbatch_args: ['--comment=$(id)']}")
+
+    assert {"'--constraint=[a|b]&c d'", "'--comment=$(id)'"} <= set(options(made))

@@ -48,7 +48,7 @@ def batch_script(order: Order, launch: SlurmLaunch) -> str:
     here, run = Path.cwd(), order.run.root
     lines = [
         "#!/bin/bash",
-        *(f"#SBATCH {option}" for option in _options(order, launch)),
+        *(f"#SBATCH {shlex.quote(option)}" for option in _options(order, launch)),
         f"cd {shlex.quote(str(here))} || exit 2",
         *launch.setup,
         f"{shlex.join((sys.executable, '-m', 'zerotrain', 'resume', str(run), '--unless-finished'))} &",
@@ -68,7 +68,8 @@ def _options(order: Order, launch: SlurmLaunch) -> Iterator[str]:
     yield f"--job-name={order.run.name}"
     yield f"--nodes={topology.num_nodes}"
     yield f"--ntasks-per-node={topology.gpus_per_node}"
-    yield f"--output={order.run.logs.absolute() / ('slurm-%A_%a.log' if launch.array > 1 else 'slurm-%j.log')}"
+    logs = str(order.run.logs.absolute()).replace("%", "%%")
+    yield f"--output={logs}/{'slurm-%A_%a.log' if launch.array > 1 else 'slurm-%j.log'}"
     yield "--open-mode=append"
     yield f"--signal=USR1@{launch.save_before.seconds}"
     yield "--requeue" if launch.requeue else "--no-requeue"

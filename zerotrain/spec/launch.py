@@ -19,6 +19,16 @@ def _host_and_port(endpoint: str) -> str:
     return endpoint
 
 
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError(f"{text!r} has characters that would end its line in a batch script")
+    return text
+
+
+_Line = Annotated[str, AfterValidator(_one_line)]
+"""Text that stands in a line of a batch script."""
+
+
 class _Launch(Spec):
     timeout: Time = TimeSpan.parse("30 minutes")
     """How long a rank waits for the others, when they meet and in every collective operation, before the run fails."""
@@ -93,23 +103,23 @@ class SlurmLaunch(_Launch):
     """Queue the job again when it is preempted or at its time limit; it goes on from its last checkpoint."""
     array: PositiveInt = 1
     """So many jobs, one after another; each goes on where the one before has ended."""
-    partition: str | None = None
+    partition: _Line | None = None
     """Partition to run in; `null`: Slurm's default."""
-    account: str | None = None
+    account: _Line | None = None
     """Account that is charged."""
-    qos: str | None = None
+    qos: _Line | None = None
     """Quality of service."""
-    constraint: str | None = None
+    constraint: _Line | None = None
     """Features that nodes must have."""
     exclusive: Bool = False
     """Share no node with other jobs."""
-    gres: str | Auto = "auto"
+    gres: _Line | Auto = "auto"
     """Generic resources of a node; `auto`: `gpu:N`, with `hardware.gpus_per_node` for N, and none for a run on CPUs."""
     cpus_per_task: PositiveInt | None = None
     """Processors of a rank; `null`: Slurm's default."""
-    memory: str | NonNegativeInt | None = None
+    memory: _Line | NonNegativeInt | None = None
     """Memory of a node, such as `64G`; `0`: all there is; `null`: Slurm's default."""
-    sbatch_args: list[str] = []
+    sbatch_args: list[_Line] = []
     """More options of `sbatch`, one each: `--mail-type=END`."""
     setup: list[str] = []
     """Shell commands that make the environment on a node: `module load cuda`, `source /shared/venv/bin/activate`."""
