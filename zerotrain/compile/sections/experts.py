@@ -24,9 +24,9 @@ _ALWAYS: Mapping[str, tuple[Any, str]] = {
 
 
 def emit_experts(resolved: Resolved) -> Section:
-    """Returns the `expert_parallel` section; nothing while every rank keeps all experts."""
+    """Returns the `expert_parallel` section; nothing while every rank keeps all experts, or `moe` makes them."""
     ranks = resolved.spec.parallel.ep
-    if ranks == 1:
+    if ranks == 1 or resolved.spec.moe is not None:
         return {}
     architecture = resolved.shape.architecture if resolved.shape else None
     section: Section = {
