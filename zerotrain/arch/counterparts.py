@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from zerotrain.arch.describe import shape_problems
 from zerotrain.arch.families import FAMILIES
-from zerotrain.arch.family import Config
+from zerotrain.arch.family import Config, key_value_heads
 from zerotrain.arch.tensors import ACTIVATIONS
 from zerotrain.spec.moe import MoeSpec
 
@@ -29,9 +29,9 @@ def _mixtral_keys(config: Config, moe: MoeSpec) -> dict[str, Any]:
 
 def _mixtral_lacks(config: Config, moe: MoeSpec) -> Iterator[str]:
     if moe.every > 1:
-        yield f"experts in every {moe.every}. layer alone"
+        yield f"experts in some layers alone (`every: {moe.every}`)"
     if moe.top_k == 1:
-        yield "one expert for each token, whose result counts by its probability"
+        yield "a single expert for each token (`top_k: 1`), which counts by its probability"
     for key in ("attention_bias", "mlp_bias"):
         if config.get(key):
             yield f"`{key}`"
@@ -51,7 +51,7 @@ def _qwen3_moe_keys(config: Config, moe: MoeSpec) -> dict[str, Any]:
 
 def _qwen3_moe_lacks(config: Config, moe: MoeSpec) -> Iterator[str]:
     if config["use_sliding_window"] or "sliding_attention" in (config["layer_types"] or ()):
-        yield "attention in a sliding window in some of the layers"
+        yield "a sliding window in some layers alone"
 
 
 _MIXTRAL = Counterpart("mixtral", _mixtral_keys, _mixtral_lacks)
@@ -61,7 +61,7 @@ COUNTERPARTS: Mapping[str, Counterpart] = {
     "mistral": _MIXTRAL,
     "qwen3": Counterpart("qwen3_moe", _qwen3_moe_keys, _qwen3_moe_lacks),
 }
-"""By dense architecture. qwen2_moe has a shared expert in every layer, which `moe` has not."""
+"""By dense architecture; a qwen2_moe has a shared expert in every layer, which `moe` has not."""
 
 
 def published_config(architecture: str, config: Mapping[str, Any], moe: MoeSpec) -> tuple[str, dict[str, Any]]:
@@ -69,6 +69,7 @@ def published_config(architecture: str, config: Mapping[str, Any], moe: MoeSpec)
     counterpart, settled = COUNTERPARTS[architecture], FAMILIES[architecture].settle(config)
     family = FAMILIES[counterpart.architecture]
     known = {key: value for key, value in settled.items() if key in {**family.keys, **family.extra_keys}}
+    known["num_key_value_heads"] = key_value_heads(settled)
     return counterpart.architecture, known | counterpart.keys(settled, moe)
 
 
@@ -79,8 +80,9 @@ def obstacles(architecture: str, config: Mapping[str, Any], moe: MoeSpec) -> lis
     counterpart, settled = COUNTERPARTS[architecture], FAMILIES[architecture].settle(config)
     name = counterpart.architecture
     missing = list(counterpart.missing(settled, moe))
-    missing += ["a dense layer beside the experts"] if moe.residual else []
+    missing += ["a dense layer beside the experts (`residual`)"] if moe.residual else []
     missing += [f"weights in `{settled['hidden_act']}`"] if ACTIVATIONS[settled["hidden_act"]] else []
     if missing:
         return [f"a `{name}` has not: {what}" for what in missing]
-    return [f"as a `{name}`: {problem.message}" for problem in shape_problems(*published_config(architecture, config, moe))]
+    problems = shape_problems(*published_config(architecture, config, moe))
+    return [f"as a `{name}`: {problem.message}" for problem in problems]

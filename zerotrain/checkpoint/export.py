@@ -181,8 +181,9 @@ def _refuse_unpublished(spec: RunSpec) -> None:
     dense = model_config(spec.model)
     why = obstacles(dense.model_type, dense.to_dict(), spec.moe)
     if why:
-        help = "the checkpoints remain; train with `top_k: 2`, `every: 1` and without `residual` to export"
-        raise CheckpointError(error("ZT487", "unexportable-experts", f"cannot be exported: {why[0]}", help=help, key="moe"))
+        message = f"the model cannot be exported: {why[0]}"
+        help = "its checkpoints hold the weights, and `zerotrain resume` goes on from them"
+        raise CheckpointError(error("ZT487", "unexportable-experts", message, help=help, key="moe"))
 
 
 def _is_alone(spec: RunSpec, asked: str | None) -> bool:

@@ -11,9 +11,12 @@ from deepspeed.moe.layer import MoE
 from torch import nn
 from transformers import PreTrainedModel
 
-from zerotrain.arch.experts import has_experts
+from zerotrain.arch.experts import GATED, has_experts
+from zerotrain.diagnostic import error
+from zerotrain.errors import EngineError
 from zerotrain.modeling.initialize import initialize_part
 from zerotrain.spec.moe import MoeSpec
+from zerotrain.spec.suggest import listed
 
 NOISE: Mapping[str | None, str | None] = {None: None, "jitter": "Jitter", "rsample": "RSample"}
 """What DeepSpeed calls the noise in a router."""
@@ -52,8 +55,16 @@ def add_experts(model: PreTrainedModel, moe: MoeSpec, ep: int, place: int, seed:
     """Puts experts in the place of the feed-forward layers that get some.
 
     `place` is that of this rank in its group of `ep` neighbours; it gets as many experts, in the order of the ranks.
-    What is drawn depends on the seed, the layer and the number of the expert among all of them.
+    What is drawn depends on the seed, the layer and the number of the expert among all of them. Raises EngineError when
+    the architecture has no such layers, or none of them is to get experts.
     """
+    kind, depth = model.config.model_type, model.config.num_hidden_layers
+    if kind not in GATED:
+        help = f"known are {listed(GATED, 'and')}"
+        raise EngineError(error("ZT478", "inexpert-model", f"a `{kind}` cannot get experts", help=help, key="moe"))
+    if moe.every > depth:
+        message = f"`every: {moe.every}` gives none of the {depth} layers experts"
+        raise EngineError(error("ZT482", "no-layer-with-experts", message, key="moe.every"))
     base: Any = model.base_model
     for index, layer in enumerate(base.layers):
         if has_experts(index, moe):

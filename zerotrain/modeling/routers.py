@@ -115,8 +115,7 @@ def _listen_to_deepspeed(layer: MOELayer, count: Any, logits: Any, routes: Any) 
 
 
 def _while_training(hear: Any) -> Any:
-    """Returns a hook that passes on what a module is given and returns, but not when it is computed again for the
-    backward pass."""
+    """Returns a hook that passes on what a module is given and returns, unless it is computed again."""
 
     def hook(module: nn.Module, given: Any, said: Any) -> None:
         if module.training and torch._C._current_graph_task_id() == -1:
