@@ -32,6 +32,7 @@ EVERYTHING = {
     "precision": "{dtype: fp16, loss_scale: {window: 5}}",
     "zero": "{stage: 3, offload_optimizer: {device: nvme, nvme_path: /x}, "
     "offload_param: {device: nvme, nvme_path: /x}}",
+    "moe": "{experts: 4, noisy_gate: jitter}",
     "activation_checkpointing": "{granularity: full, implementation: deepspeed}",
     "checkpoint": "{save_every: 5 steps}",
     "evaluation": "{every: 5 steps, max_samples: 7, early_stopping: {patience: 5}}",

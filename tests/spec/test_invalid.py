@@ -95,7 +95,7 @@ Caret = Callable[[Diagnostic], str]
             "x",
             "`precision.loss_scale.window` is `x`, expected a whole number",
         ),
-        ("moe", "{experts: 8}", "{experts: 8}", "`moe` is a mapping, expected `null`"),
+        ("moe", "{experts: 1}", "1", "`moe.experts` is `1`, expected a number of at least 2"),
         (
             "activation_checkpointing",
             "partial",

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Mapping
 from math import inf, isfinite
 from typing import Any
 
+from zerotrain.arch.experts import GATED, with_experts
 from zerotrain.arch.families import FAMILIES
 from zerotrain.arch.family import LABELS, NUMBER, NUMBERS, WHOLE, Family, Finding, Key
 from zerotrain.arch.shape import ExpertShape, ModelShape, ShapeProblem, UnknownArchitecture
 from zerotrain.arch.tensors import Blueprint, Shape, count
+from zerotrain.spec.moe import MoeSpec
 
 _YAML_WORDS = {"None": "null", "True": "true", "False": "false"}
 CLASSIFICATION_HEADS = ("sequence_classification", "image_classification")
@@ -53,13 +55,15 @@ def config_defaults(architecture: str) -> Mapping[str, Any]:
     return {name: key.default for name, key in _family(architecture).declared().items()}
 
 
-def parameter_shapes(architecture: str, config: Mapping[str, Any], head: str | None = None) -> dict[str, Shape]:
+def parameter_shapes(
+    architecture: str, config: Mapping[str, Any], head: str | None = None, moe: MoeSpec | None = None
+) -> dict[str, Shape]:
     """Returns name and shape of every parameter, as `named_parameters()` of the real model lists them, in its order.
 
-    Raises UnknownArchitecture, and ValueError for a head the architecture does not have.
+    `moe` gives a dense decoder experts. Raises UnknownArchitecture, and ValueError for a head the architecture does not
+    have.
     """
-    family = _family(architecture)
-    return family.blueprint(family.settle(config), _head(architecture, head)).tensors()
+    return _blueprint(architecture, config, head, moe).tensors()
 
 
 def linear_layers(architecture: str, config: Mapping[str, Any], head: str | None = None) -> dict[str, tuple[int, int]]:
@@ -68,8 +72,7 @@ def linear_layers(architecture: str, config: Mapping[str, Any], head: str | None
     A tied output matrix is left out. Raises UnknownArchitecture, and ValueError for a head the architecture does not
     have.
     """
-    family = _family(architecture)
-    blueprint = family.blueprint(family.settle(config), _head(architecture, head))
+    blueprint = _blueprint(architecture, config, head, None)
     shapes = blueprint.tensors()
     matrices = [name for name, shape in shapes.items() if len(shape) == 2 and name not in blueprint.tables]
     names = [name.removesuffix(".weight") for name in matrices if name.endswith(".weight")]
@@ -83,15 +86,16 @@ def _sides(shapes: Mapping[str, Shape], layer: str) -> tuple[int, int]:
     return (second, first) if outputs == first else (first, second)
 
 
-def model_shape(architecture: str, config: Mapping[str, Any], head: str | None = None) -> ModelShape:
+def model_shape(
+    architecture: str, config: Mapping[str, Any], head: str | None = None, moe: MoeSpec | None = None
+) -> ModelShape:
     """Returns the sizes and parameter counts of the model; `head=None` takes the usual one.
 
-    The config has no `shape_problems`. Raises UnknownArchitecture, and ValueError for a head the architecture does
-    not have.
+    The config has no `shape_problems`. `moe` gives a dense decoder experts. Raises UnknownArchitecture, and ValueError
+    for a head the architecture does not have.
     """
     family, head = _family(architecture), _head(architecture, head)
-    settled = family.settle(config)
-    blueprint = family.blueprint(settled, head)
+    blueprint = _blueprint(architecture, config, head, moe)
     layers = blueprint.layer_counts()
     embeddings = count(blueprint.tables)
     parameters = embeddings + count(blueprint.stem) + sum(layers) + count(blueprint.tail)
@@ -100,7 +104,7 @@ def model_shape(architecture: str, config: Mapping[str, Any], head: str | None =
         architecture=architecture,
         head=head,
         num_layers=len(layers),
-        **family.dimensions(settled)._asdict(),
+        **family.dimensions(family.settle(config))._asdict(),
         tied_embeddings=blueprint.tied,
         parameters=parameters,
         active_parameters=parameters - _idle_parameters(experts),
@@ -135,6 +139,12 @@ def _head(architecture: str, head: str | None) -> str:
     if head is not None and head not in heads:
         raise ValueError(f"`{architecture}` has no head `{head}`; one of {', '.join(heads)}")
     return head or heads[0]
+
+
+def _blueprint(architecture: str, config: Mapping[str, Any], head: str | None, moe: MoeSpec | None) -> Blueprint:
+    family = _family(architecture)
+    blueprint = family.blueprint(family.settle(config), _head(architecture, head))
+    return with_experts(blueprint, moe) if moe is not None and architecture in GATED else blueprint
 
 
 def _expert_shape(blueprint: Blueprint) -> ExpertShape | None:

@@ -23,3 +23,6 @@ FAMILIES: Mapping[str, Family] = {
     "vit": VIT,
     "resnet": RESNET,
 }
+
+SPARSE = ("mixtral", "qwen3_moe", "deepseek_v3")
+"""Those with experts."""

@@ -39,6 +39,7 @@ def config_case(case: Case) -> ConfigCase:
         gpus_per_node=case.topology.gpus_per_node,
         schema=schema_of(version if version in versions() else NEWEST),
         is_compiled=True,
+        model="moe-layers" if case.spec.moe is not None else None,
     )
 
 

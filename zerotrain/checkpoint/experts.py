@@ -59,40 +59,56 @@ def as_published(weights: StateDict) -> StateDict:
 
 def _stacked(directory: Path, read: Read) -> StateDict:
     """Returns the experts of each layer in one tensor; at stage 0 there is a file for each."""
-    numbered = [(int(match[1]), file) for file in directory.iterdir() if (match := _EXPERT_FILE.match(file.name))]
     experts: dict[str, list[torch.Tensor]] = {}
-    for number, file in sorted(numbered):
+    for number, file in expert_files(directory):
         for name, weight in read(file).items():
             experts.setdefault(name.removesuffix(f".{number}"), []).append(weight)
     return {name: torch.stack(weights) for name, weights in experts.items()}
 
 
 def _masters(directory: Path, stage: int, states: Mapping[str, Any], read: Read) -> StateDict:
-    numbered = [(int(match[1]), file) for file in directory.iterdir() if (match := _OPTIMIZER_FILE.match(file.name))]
     key = "fp32_flat_groups" if stage == 3 else "single_partition_of_fp32_groups"
-    held = [read(file)["optimizer_state_dict"][key] for _, file in sorted(numbered)]
-    divided = _by_parameter if stage == 3 else _by_group
+    held, ep = partitions(directory, key, read), expert_ranks(states)
+    if stage == 3:
+        divided = _by_parameter(states["param_shapes"], held, ep)
+    else:
+        groups = pieces_by_group(states["param_shapes"], held, ep, lambda name: bool(_EXPERT.match(name)))
+        divided = ((name, piece) for name, _, piece in groups)
     pieces: dict[str, list[torch.Tensor]] = {}
-    for name, piece in divided(states["param_shapes"], held, expert_ranks(states)):
+    for name, piece in divided:
         pieces.setdefault(name, []).append(piece)
     return {name: torch.cat(parts) for name, parts in pieces.items()}
 
 
-def _owners(name: str, world: int, ep: int) -> list[range]:
-    """Returns the ranks that share each piece of a parameter: those with the same experts, or all."""
-    return [range(place, world, ep) for place in range(ep)] if _EXPERT.match(name) else [range(world)]
+def expert_files(directory: Path) -> list[tuple[int, Path]]:
+    """Returns the files of a checkpoint that hold one expert of one layer each, with the number of the expert."""
+    return sorted((int(match[1]), file) for file in directory.iterdir() if (match := _EXPERT_FILE.match(file.name)))
 
 
-def _by_group(
-    groups: Sequence[Mapping[str, Sequence[int]]], held: Sequence[Any], ep: int
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yields the pieces of each parameter at stages 1 and 2: the ranks divide a group laid end to end."""
+def partitions(directory: Path, key: str, read: Read) -> list[Any]:
+    """Returns what stands under a key of the optimizer's states, by rank."""
+    files = [(int(match[1]), file) for file in directory.iterdir() if (match := _OPTIMIZER_FILE.match(file.name))]
+    return [read(file)["optimizer_state_dict"][key] for _, file in sorted(files)]
+
+
+def pieces_by_group(
+    groups: Sequence[Mapping[str, Sequence[int]]], held: Sequence[Any], ep: int, is_expert: Callable[[str], bool]
+) -> Iterator[tuple[str, int, torch.Tensor]]:
+    """Yields each parameter of each place at stages 1 and 2, where the ranks divide a group laid end to end.
+
+    Experts are others in each of `ep` places, and all else is at place 0.
+    """
     for index, shapes in enumerate(groups):
-        for owners in _owners(next(iter(shapes)), len(held), ep):
+        for place, owners in enumerate(_owners(is_expert(next(iter(shapes))), len(held), ep)):
             flat, start = torch.cat([held[rank][index] for rank in owners]), 0
             for name, shape in shapes.items():
-                yield name, flat[start : start + prod(shape)].view(*shape)
+                yield name, place, flat[start : start + prod(shape)].view(*shape)
                 start += prod(shape)
+
+
+def _owners(are_experts: bool, world: int, ep: int) -> list[range]:
+    """Returns the ranks that share each piece of a parameter: those with the same experts, or all."""
+    return [range(place, world, ep) for place in range(ep)] if are_experts else [range(world)]
 
 
 def _by_parameter(
@@ -102,7 +118,7 @@ def _by_parameter(
     flats, start = [torch.cat(list(partitions)) for partitions in held], 0
     for name, shape in ((name, shape) for shapes in groups for name, shape in shapes.items()):
         length = 0
-        for owners in _owners(name, len(held), ep):
+        for owners in _owners(bool(_EXPERT.match(name)), len(held), ep):
             length = -(-prod(shape) // len(owners))
             whole = torch.cat([flats[rank][start : start + length] for rank in owners])
             yield name, whole[: prod(shape)].view(*shape)

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
 
+from zerotrain.arch.counterparts import obstacles, published_config
 from zerotrain.checkpoint.adapter import merged_weights, not_finite, refuse_problems, trained_model, write_adapter
+from zerotrain.checkpoint.expert_layers import as_published_layers
 from zerotrain.checkpoint.verify import expected_entries, export_problems
 from zerotrain.checkpoint.weights import StateDict, averaged_weights, whole_weights
 from zerotrain.compile.model import HEADS
@@ -27,6 +29,7 @@ from zerotrain.runs.improvement import best_checkpoint
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import RunRecord, read_record
 from zerotrain.spec.data import ImageSpec
+from zerotrain.spec.moe import MoeSpec
 from zerotrain.spec.run import KeepBestSpec, RunSpec
 from zerotrain.spec.suggest import listed
 from zerotrain.units import format_count
@@ -79,6 +82,7 @@ def export_run(
     """
     record = read_record(run)
     spec = RunSpec.model_validate(record.resolved)
+    _refuse_unpublished(spec)
     is_alone = _is_alone(spec, adapter)
     checkpoint, directory = _checkpoint(run, spec, tag), directory.absolute()
     _refuse_foreign(directory)
@@ -158,8 +162,29 @@ def _training_dtype(spec: RunSpec) -> str:
 
 
 def _empty_model(spec: RunSpec, dtype: torch.dtype) -> PreTrainedModel:
+    config = model_config(spec.model)
+    if spec.moe is not None:
+        config = _with_experts(config, spec.moe)
     with torch.device("meta"):
-        return MODELS[HEADS[spec.task.type]].from_config(model_config(spec.model), dtype=dtype)
+        return MODELS[HEADS[spec.task.type]].from_config(config, dtype=dtype)
+
+
+def _with_experts(dense: PretrainedConfig, moe: MoeSpec) -> PretrainedConfig:
+    """Returns the config of the published architecture that a dense model with experts is an instance of."""
+    architecture, keys = published_config(dense.model_type, dense.to_dict(), moe)
+    return AutoConfig.for_model(architecture, **keys)
+
+
+def _refuse_unpublished(spec: RunSpec) -> None:
+    """Raises CheckpointError when no published architecture computes what a dense model with experts does."""
+    if spec.moe is None:
+        return
+    dense = model_config(spec.model)
+    why = obstacles(dense.model_type, dense.to_dict(), spec.moe)
+    if why:
+        message = f"the model cannot be exported: {why[0]}"
+        help = "its checkpoints hold the weights, and `zerotrain resume` goes on from them"
+        raise CheckpointError(error("ZT487", "unexportable-experts", message, help=help, key="moe"))
 
 
 def _is_alone(spec: RunSpec, asked: str | None) -> bool:
@@ -181,7 +206,9 @@ def _write_adapter(directory: Path, spec: RunSpec, checkpoint: Checkpoint, train
 def _write_model(directory: Path, spec: RunSpec, checkpoint: Checkpoint, trained: Trained, dtype: torch.dtype) -> int:
     """Writes the whole model, reads it back, and returns the number of its parameters."""
     model = _empty_model(spec, dtype)
-    if spec.model.adapter is None:
+    if spec.moe is not None:
+        weights = as_published_layers(trained())
+    elif spec.model.adapter is None:
         weights = trained()
     else:
         weights = merged_weights(trained_model(spec, checkpoint, trained()))

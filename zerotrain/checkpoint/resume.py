@@ -96,6 +96,7 @@ _UNSHAREABLE: Sequence[tuple[Callable[[Checkpoint, RunSpec], bool], str]] = (
         lambda checkpoint, spec: spec.parallel.ep > 1 or checkpoint.manifest.parallel["ep"] > 1,
         "its experts are spread over ranks",
     ),
+    (lambda _, spec: spec.moe is not None, "its experts are layers of DeepSpeed's own"),
     (
         lambda _, spec: spec.optimizer.type in ("muon", "adafactor"),
         "the states of its optimizer do not lie beside the weights element by element",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
+from zerotrain.checkpoint.expert_layers import expert_layer_weights, has_expert_layers
 from zerotrain.checkpoint.experts import expert_ranks, gathered_weights
 from zerotrain.checkpoint.files import read_states
 from zerotrain.checkpoint.pipeline import in_model, is_pipeline, layer_weights
@@ -64,6 +65,8 @@ def _weights(directory: Path, stage: int) -> StateDict:
     states = read_states(directory / (_PARTITIONED_MODEL if stage == 3 else _MODEL))
     if expert_ranks(states) > 1:
         return gathered_weights(directory, stage, states, read_states)
+    if has_expert_layers(states):
+        return expert_layer_weights(directory, stage, states, read_states)
     if stage == 0:
         return states["module"]
     if stage == 1 and _bf16_partitions(directory):

@@ -14,6 +14,7 @@ from zerotrain.cli.check import exit_code
 from zerotrain.compile.dsconfig import Target
 from zerotrain.compile.emit import compile_spec
 from zerotrain.compile.resolve import Resolved
+from zerotrain.compile.sections.experts import unsaid_experts
 from zerotrain.compile.sections.groups import unsaid
 from zerotrain.compile.sections.schedule import left_out
 from zerotrain.diagnostic import Diagnostic
@@ -63,5 +64,5 @@ def _missing(resolved: Resolved, target: Target) -> list[Diagnostic]:
     """Returns what the spec says and the JSON for someone else does not."""
     findings = [left_out(resolved)] if target in _WITH_A_SCHEDULER else []
     if target != "zerotrain":
-        findings.append(unsaid(resolved.spec.optimizer))
+        findings += [unsaid(resolved.spec.optimizer), unsaid_experts(resolved.spec.moe)]
     return [finding for finding in findings if finding is not None]

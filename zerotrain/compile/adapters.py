@@ -11,6 +11,7 @@ from zerotrain.arch.tensors import Shape
 from zerotrain.compile.sections.groups import frozen
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.spec.model import AdapterSpec, ModelSpec
+from zerotrain.spec.moe import MoeSpec
 from zerotrain.spec.suggest import listed, nearest
 
 ADAPTER = "default"
@@ -69,9 +70,11 @@ def target_problem(
     return [] if target_layers(adapter, linear, saved, output) else [_nothing_to_adapt(linear, saved)]
 
 
-def trainable_parameters(architecture: str, config: Mapping[str, object], head: str, model: ModelSpec) -> int:
+def trainable_parameters(
+    architecture: str, config: Mapping[str, object], head: str, model: ModelSpec, moe: MoeSpec | None = None
+) -> int:
     """Returns the number of parameters that are trained."""
-    parameters = model_parameters(architecture, config, head, model)
+    parameters = model_parameters(architecture, config, head, model, moe)
     still = set(frozen(model.freeze, parameters.shapes))
     return sum(prod(parameters.shapes[name]) for name in parameters.trainable if name not in still)
 
@@ -86,9 +89,11 @@ class ModelParameters:
     """What an adapter leaves to be trained; all without one."""
 
 
-def model_parameters(architecture: str, config: Mapping[str, object], head: str, model: ModelSpec) -> ModelParameters:
+def model_parameters(
+    architecture: str, config: Mapping[str, object], head: str, model: ModelSpec, moe: MoeSpec | None = None
+) -> ModelParameters:
     """Returns the parameters of the model that a spec asks for."""
-    shapes, adapter = parameter_shapes(architecture, config, head), model.adapter
+    shapes, adapter = parameter_shapes(architecture, config, head, moe), model.adapter
     if adapter is None:
         return ModelParameters(shapes, tuple(shapes))
     linear = linear_layers(architecture, config, head)

@@ -18,6 +18,7 @@ from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import SpecError
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.spec.load import UnreadSection
+from zerotrain.spec.moe import MoeSpec
 from zerotrain.spec.pretrained import pretrained_config
 from zerotrain.spec.run import RunSpec
 
@@ -77,7 +78,17 @@ def shape_of(spec: RunSpec, pretrained: Mapping[str, Any] | None = None) -> Mode
     head = _head(spec)
     if architecture not in architectures() or head not in supported_heads(architecture):
         return None
-    return None if shape_problems(architecture, config, head) else model_shape(architecture, config, head)
+    if shape_problems(architecture, config, head):
+        return None
+    return model_shape(architecture, config, head, experts_of(spec))
+
+
+def experts_of(spec: RunSpec) -> MoeSpec | None:
+    """Returns what gives a dense model experts, or None when nothing does or the section could not be read."""
+    try:
+        return spec.moe if spec.moe is not None and spec.moe.experts else None
+    except UnreadSection:
+        return None
 
 
 def _head(spec: RunSpec) -> str | None:
@@ -112,7 +123,8 @@ def _trainable(resolved: Resolved, pretrained: Mapping[str, Any] | None) -> int 
     architecture, config = model_config(resolved.spec, pretrained)
     if architecture is None or resolved.shape is None:
         return None
-    return trainable_parameters(architecture, config, resolved.shape.head, resolved.spec.model)
+    head, moe = resolved.shape.head, experts_of(resolved.spec)
+    return trainable_parameters(architecture, config, head, resolved.spec.model, moe)
 
 
 def refuse_small_vocabulary(embeddings: int | None, facts: DataFacts) -> None:

@@ -26,6 +26,9 @@ _SMALL_SIZES: Mapping[str, int] = {
 }
 """What the sizes of a model become where they are larger."""
 
+_MOST_CHOSEN = 3
+"""DeepSpeed routes to one expert, to two, and to more than two by different functions."""
+
 _DEPTHS = ("num_hidden_layers", "n_layer")
 _VOCABULARY = 512
 _DOCUMENTS = 200
@@ -72,6 +75,7 @@ def rehearsal_of(
         Change("name", spec.name, f"{spec.name}.rehearsal"),
         *_machines(spec, topology, ranks),
         *_model(spec, architecture, config, ranks),
+        *_experts(spec, ranks),
         *_data(spec, ranks),
         *_lengths(spec, ranks),
         *_kernels(spec),
@@ -122,7 +126,8 @@ def _model(spec: RunSpec, architecture: str | None, config: Mapping[str, Any], r
             key: value for key, value in written.items() if key != "vocab_size" and not key.endswith("_token_id")
         }
     known = {name: key.default for name, key in family.declared().items()} | written
-    yield Change("model.config", spec.model.config, written | _small(known, ranks))
+    every = spec.moe.every if spec.moe else known.get("decoder_sparse_step") or 1
+    yield Change("model.config", spec.model.config, written | _small(known, max(2, ranks.pp, every)))
     if spec.model.pretrained is not None:
         lost = f"the weights of `{spec.model.pretrained}`: the small model begins with random ones"
         yield Change("model.pretrained", spec.model.pretrained, None, lost)
@@ -130,11 +135,10 @@ def _model(spec: RunSpec, architecture: str | None, config: Mapping[str, Any], r
         yield Change("model.architecture", None, architecture)
 
 
-def _small(config: Mapping[str, Any], ranks: Topology) -> dict[str, Any]:
+def _small(config: Mapping[str, Any], layers: int) -> dict[str, Any]:
     small: dict[str, Any] = {
         key: least for key, least in _SMALL_SIZES.items() if isinstance(config.get(key), int) and config[key] > least
     }
-    layers = max(2, ranks.pp, config.get("decoder_sparse_step") or 1)
     small |= {key: layers for key in _DEPTHS if isinstance(config.get(key), int) and config[key] > layers}
     small |= _fewer_key_value_heads(config)
     for key, kept in (("layer_types", _kinds), ("mlp_only_layers", _below), ("hidden_sizes", _narrow)):
@@ -145,6 +149,16 @@ def _small(config: Mapping[str, Any], ranks: Topology) -> dict[str, Any]:
     if isinstance(config.get("max_window_layers"), int):
         small["max_window_layers"] = min(config["max_window_layers"], layers - 1)
     return small
+
+
+def _experts(spec: RunSpec, ranks: Topology) -> Iterator[Change]:
+    """Yields fewer experts, so many that ranks share them evenly, chosen in the way that is written."""
+    if spec.moe is None:
+        return
+    few, chosen = _SMALL_SIZES["num_experts"], min(spec.moe.top_k, _MOST_CHOSEN)
+    is_small = spec.moe.experts <= few and spec.moe.experts % ranks.ep == 0
+    yield Change("moe.experts", spec.moe.experts, spec.moe.experts if is_small else few)
+    yield Change("moe.top_k", spec.moe.top_k, chosen)
 
 
 def _fewer_key_value_heads(config: Mapping[str, Any]) -> dict[str, int]:

@@ -40,6 +40,7 @@ from zerotrain.hardware.probe import surroundings
 from zerotrain.hardware.software import versions
 from zerotrain.hardware.topology import Topology
 from zerotrain.modeling.batch_norm import average_statistics
+from zerotrain.modeling.experts import with_room_for_all
 from zerotrain.modeling.routers import RouterMeter, expert_layers
 from zerotrain.modeling.teacher import Lesson, load_teacher
 from zerotrain.modeling.unwrap import module_of
@@ -176,7 +177,7 @@ def _refuse_seen(parts: Parts, engine: DeepSpeedEngine, task: Task) -> None:
 
 
 def _refuse_leaks(parts: Parts, engine: DeepSpeedEngine, task: NextToken) -> None:
-    with evaluating(engine):
+    with evaluating(engine), with_room_for_all(module_of(engine)):
         own = model_to_call(engine)
         for model in (own, task.teacher) if isinstance(task, Distill) else (own,):
             refuse_leaks(partial(task.logits, model), parts.record.data.vocab_size, device_of(engine))

@@ -46,7 +46,7 @@ _GROUP_VALUES = (
 def refuse_differences(engine: DeepSpeedEngine, given: RecordingDict, groups: Sequence[Group]) -> None:
     """Raises EngineError with every value the engine uses otherwise, and every key DeepSpeed never looked at."""
     plain = given.plain()
-    problems = [_differs(*difference) for difference in differences(engine, plain, groups)]
+    problems = [differs(*difference) for difference in differences(engine, plain, groups)]
     problems += [_unread(key) for key in given.unread() if not key.startswith(_VALIDATED)]
     if problems:
         raise EngineError(*problems)
@@ -172,7 +172,8 @@ def _normal(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _differs(key: str, given: Any, used: Any) -> Diagnostic:
+def differs(key: str, given: Any, used: Any) -> Diagnostic:
+    """Returns a finding that a value in force is not the one that was given."""
     message = f"`{key}` was compiled as {given!r}, but the engine uses {used!r}"
     help = "install the versions zerotrain is tested with, or report this"
     return error("ZT803", "engine-differs", message, help=help, key=key)

@@ -18,6 +18,7 @@ from torch.distributed import distributed_c10d
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
+from zerotrain.engine.experts import refuse_other_experts
 from zerotrain.engine.pipeline import norm_over_stages
 from zerotrain.engine.quirks import clip_by_whole_norm, drop_orphaned_states, restore_groups, undo_dummy_step
 from zerotrain.engine.ranks import Ranks
@@ -26,6 +27,7 @@ from zerotrain.engine.recorder import RecordingDict
 from zerotrain.hardware.probe import cpu_count
 from zerotrain.modeling.adapters import add_adapter
 from zerotrain.modeling.batch_norm import even_out, normalize_in_fp32
+from zerotrain.modeling.experts import add_experts
 from zerotrain.modeling.groups import for_optimizer, freeze, trained_groups
 from zerotrain.modeling.load import load_for_pipeline, load_model
 from zerotrain.modeling.pipeline import pipeline_of
@@ -74,6 +76,9 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     if facts.vocab_size:
         refuse_small_vocabulary(model.config.get_text_config().vocab_size, facts)
         model.config.use_cache = False
+    if spec.moe is not None:
+        ep = spec.parallel.ep
+        add_experts(model, spec.moe, ep, torch.distributed.get_rank() % ep, spec.seed)
     add_adapter(model, spec.model, HEADS[spec.task.type], spec.seed, ds_config)
     enable_recompute(model, spec.activation_checkpointing, ds_config)
     freeze(model, spec.model.freeze)
@@ -86,6 +91,8 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     limit_all_groups(spec.launch.timeout)
     restore_groups(engine)
     refuse_differences(engine, recorder, groups)
+    if spec.moe is not None:
+        refuse_other_experts(engine, spec.moe, spec.parallel.ep)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
     norm_over_stages(engine)

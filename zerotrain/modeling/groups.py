@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deepspeed.moe.utils import is_moe_param
 from torch import nn
 
 from zerotrain.compile.sections.groups import Group, frozen, parameter_groups, unmatched, unmatched_words
@@ -44,10 +45,12 @@ def trained_groups(model: nn.Module, optimizer: OptimizerSpec) -> list[Group]:
 def for_optimizer(model: nn.Module, groups: Sequence[Group], expert_ranks: int = 1) -> list[dict[str, Any]]:
     """Returns the groups as `torch.optim` takes them; what a group does not say, it has from the optimizer.
 
-    With experts on several ranks, those of a group stand in one of their own, named as DeepSpeed looks for them.
+    With experts on several ranks, or in layers of DeepSpeed's own, those of a group stand in one of their own, named as
+    DeepSpeed looks for them.
     """
     parameters = dict(model.named_parameters())
-    experts = expert_parameters(parameters) if expert_ranks > 1 else frozenset[str]()
+    experts = {name for name, parameter in parameters.items() if is_moe_param(parameter)}
+    experts |= expert_parameters(parameters) if expert_ranks > 1 else set()
     split: list[dict[str, Any]] = []
     for group in groups:
         values = {"of": group.name, "weight_decay": group.weight_decay} | ({} if group.lr is None else {"lr": group.lr})

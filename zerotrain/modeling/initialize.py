@@ -33,12 +33,22 @@ def initialize_weights(
             continue
         if within is not None and not f"{name}.".startswith(tuple(f".{part}." for part in within)):
             continue
-        parameters = list(module.parameters(recurse=not isinstance(module, _CONTAINERS)))
-        _raise_buffers(module)
-        with _gathered(parameters), _in_fp32(parameters), torch.no_grad():
-            torch.manual_seed(derived_seed(seed, name))
-            owner._init_weights(module)
+        _initialize(module, name, owner, seed)
     model.tie_weights()
+
+
+def initialize_part(part: nn.Module, name: str, model: PreTrainedModel, seed: int) -> None:
+    """Gives the parameters of a part of a model their initial values, as if it stood under that name."""
+    for inside, module, owner in _children_first(part, f".{name}", model):
+        _initialize(module, inside, owner, seed)
+
+
+def _initialize(module: nn.Module, name: str, owner: PreTrainedModel, seed: int) -> None:
+    parameters = list(module.parameters(recurse=not isinstance(module, _CONTAINERS)))
+    _raise_buffers(module)
+    with _gathered(parameters), _in_fp32(parameters), torch.no_grad():
+        torch.manual_seed(derived_seed(seed, name))
+        owner._init_weights(module)
 
 
 def _owned(module: nn.Module, name: str) -> set[str]:

@@ -11,6 +11,7 @@ from zerotrain.spec.base import Auto, Beta, Bool, Length, NonNegativeFloat, NonN
 from zerotrain.spec.data import DataSpec
 from zerotrain.spec.launch import LaunchSpec, LocalLaunch
 from zerotrain.spec.model import ModelSpec
+from zerotrain.spec.moe import MoeSpec
 from zerotrain.spec.parallelism import (
     ActivationCheckpointingField,
     ActivationCheckpointingSpec,
@@ -196,8 +197,8 @@ class RunSpec(Spec):
     precision: PrecisionField = PrecisionSpec()
     zero: ZeroSpec = ZeroSpec()
     parallel: ParallelSpec = ParallelSpec()
-    moe: None = None
-    """Mixture of experts; `null`: the model as it is."""
+    moe: MoeSpec | None = None
+    """Give a dense decoder experts; `null`: the model as it is."""
     activation_checkpointing: ActivationCheckpointingField = ActivationCheckpointingSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     evaluation: EvaluationSpec = EvaluationSpec()

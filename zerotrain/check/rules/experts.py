@@ -45,6 +45,9 @@ _EXCLUDED: Mapping[str, tuple[Callable[[RunSpec], object], str, str]] = {
 }
 """What does not go with expert parallelism: whether a spec has it, what it is, and the way out."""
 
+_OF_ANY_LAYERS = ("ema", "zero.offload_optimizer.device")
+"""Those of them that the experts of a dense model cannot have either; its others have a rule of their own."""
+
 
 @rule("ZT470", "indivisible-experts")
 def indivisible_experts(case: Case) -> Iterator[Diagnostic]:
@@ -85,9 +88,9 @@ def experts_with_another_axis(case: Case) -> Iterator[Diagnostic]:
     Wrong: `parallel: {ep: 2, tp: 2}`
     Right: `parallel: {ep: 4}`
     """
-    parallel = case.spec.parallel
+    parallel, has_own = case.spec.parallel, case.spec.moe is None
     for axis in ("tp", "pp", "sp"):
-        if parallel.ep > 1 and (degree := getattr(parallel, axis)) > 1:
+        if has_own and parallel.ep > 1 and (degree := getattr(parallel, axis)) > 1:
             message = f"`{axis}: {degree}` does not go with `ep: {parallel.ep}`"
             yield case.error(
                 f"parallel.{axis}", message, help=f"remove it; `ep: {parallel.ep * degree}` uses its ranks"
@@ -105,9 +108,9 @@ def no_experts(case: Case) -> Iterator[Diagnostic]:
     """
     ranks, (architecture, _) = case.spec.parallel.ep, case.model
     has_none = architecture not in PRESETS or (case.shape is not None and case.shape.experts is None)
-    if ranks > 1 and architecture is not None and has_none:
+    if ranks > 1 and architecture is not None and has_none and case.spec.moe is None:
         message = f"`ep: {ranks}` has nothing to spread: this `{architecture}` has no layer with experts that is known"
-        help = f"known are {listed(PRESETS, 'and')}; `zero: {{stage: 3}}` divides any model"
+        help = f"known are {listed(PRESETS, 'and')}; `moe` gives a dense model some"
         yield case.error("parallel.ep", message, help=help)
 
 
@@ -123,7 +126,7 @@ def excluded_by_experts(case: Case) -> Iterator[Diagnostic]:
     if case.spec.parallel.ep == 1:
         return
     for key, (has, what, help) in _EXCLUDED.items():
-        if has(case.spec):
+        if has(case.spec) and (case.spec.moe is None or key in _OF_ANY_LAYERS):
             yield case.error(key, f"`ep: {case.spec.parallel.ep}` does not go with {what}", help=help)
 
 
@@ -135,7 +138,7 @@ def other_expert_function(case: Case) -> Iterator[Diagnostic]:
     Wrong: `{model: {architecture: mixtral, config: {router_jitter_noise: 0.01}}, parallel: {ep: 2}}`
     Right: `{model: {architecture: mixtral}, parallel: {ep: 2}}`
     """
-    if case.spec.parallel.ep == 1:
+    if case.spec.parallel.ep == 1 or case.spec.moe is not None:
         return
     _, config = case.model
     noise, gate = config.get("router_jitter_noise"), config.get("hidden_act", "silu")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.compile.adapters import ModelParameters, model_parameters
+from zerotrain.compile.model import experts_of
 from zerotrain.compile.sections.groups import frozen, unmatched, unmatched_words
 from zerotrain.diagnostic import Diagnostic
 
@@ -56,7 +57,7 @@ def _parameters(case: Case) -> ModelParameters | None:
     architecture, config = case.model
     if case.shape is None or architecture is None:
         return None
-    return model_parameters(architecture, config, case.shape.head, case.spec.model)
+    return model_parameters(architecture, config, case.shape.head, case.spec.model, experts_of(case.spec))
 
 
 def _trained(case: Case, known: ModelParameters) -> list[str]:

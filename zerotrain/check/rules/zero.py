@@ -182,7 +182,7 @@ def unavailable_recompute(case: Case) -> Iterator[Diagnostic]:
         if architecture in RECOMPUTED_PARTS and part not in known:
             message = f"the `{part}` of a `{architecture}` cannot be computed again by itself"
             yield case.error("activation_checkpointing.parts", message, help="use `full`")
-        elif part == "mlp" and case.spec.parallel.ep > 1:
+        elif part == "mlp" and case.spec.parallel.ep > 1 and case.spec.moe is None:
             message = f"the `mlp` cannot be computed again by itself with `ep: {case.spec.parallel.ep}`"
             yield case.error("activation_checkpointing.parts", message, help="use `full`, or `parts: [attention]`")
 

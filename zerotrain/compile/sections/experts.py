@@ -8,6 +8,8 @@ from typing import Any
 
 from zerotrain.compile.dsconfig import ZEROTRAIN, Section, Setting
 from zerotrain.compile.resolve import Resolved
+from zerotrain.diagnostic import Diagnostic, warning
+from zerotrain.spec.moe import MoeSpec
 
 PRESETS: Mapping[str, str] = MappingProxyType(
     {"mixtral": "mixtral", "qwen3_moe": "qwen3_moe", "deepseek_v3": "deepseek_v3"}
@@ -24,9 +26,9 @@ _ALWAYS: Mapping[str, tuple[Any, str]] = {
 
 
 def emit_experts(resolved: Resolved) -> Section:
-    """Returns the `expert_parallel` section; nothing while every rank keeps all experts."""
+    """Returns the `expert_parallel` section; nothing while every rank keeps all experts, or `moe` makes them."""
     ranks = resolved.spec.parallel.ep
-    if ranks == 1:
+    if ranks == 1 or resolved.spec.moe is not None:
         return {}
     architecture = resolved.shape.architecture if resolved.shape else None
     section: Section = {
@@ -36,3 +38,12 @@ def emit_experts(resolved: Resolved) -> Section:
     }
     fixed: Section = {key: Setting(value, ZEROTRAIN, why) for key, (value, why) in _ALWAYS.items()}
     return {"expert_parallel": section | fixed}
+
+
+def unsaid_experts(moe: MoeSpec | None) -> Diagnostic | None:
+    """Returns a warning when a script that uses the JSON must put experts into the model itself."""
+    if moe is None:
+        return None
+    message = f"the {moe.experts} experts of a layer are not in the JSON, which has no place for them"
+    help = "build the layers with `deepspeed.moe.layer.MoE`, or use `zerotrain train`"
+    return warning("ZT489", "unsaid-experts", message, key="moe", help=help)
