@@ -213,7 +213,7 @@ CODES = {
     "ZT474": "excluded-by-experts",
     "ZT475": "other-expert-function",
     "ZT476": "unused-router-loss",
-    "ZT477": "experts-at-stage-3",
+    "ZT477": "moe-at-stage-3",
     "ZT478": "inexpert-model",
     "ZT479": "moe-with-another-axis",
     "ZT480": "unpublished-experts",

@@ -42,7 +42,7 @@ def test_zt474_an_average_of_weights_that_differ(one: One, findings: Findings) -
 def test_zt477_stage_3(one: One, caret: Caret) -> None:
     finding = one(moe="{experts: 4}", zero="{stage: 3}")
 
-    assert (finding.code, finding.name, finding.severity) == ("ZT477", "experts-at-stage-3", Severity.ERROR)
+    assert (finding.code, finding.name, finding.severity) == ("ZT477", "moe-at-stage-3", Severity.ERROR)
     assert (finding.place.key, caret(finding)) == ("zero.stage", "3")
     assert finding.message == "`moe` does not go with stage 3"
 

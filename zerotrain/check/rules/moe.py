@@ -49,7 +49,7 @@ _EXCLUDED: Mapping[str, tuple[Callable[[RunSpec], object], str, str]] = {
 """What does not go with experts of a dense model: whether a spec has it, what it is, and the way out."""
 
 
-@rule("ZT477", "experts-at-stage-3")
+@rule("ZT477", "moe-at-stage-3")
 def experts_at_stage_3(case: Case) -> Iterator[Diagnostic]:
     """A dense model is to get experts at ZeRO stage 3.
 
