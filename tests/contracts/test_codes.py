@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -463,6 +464,12 @@ def trees() -> Iterator[tuple[Path, ast.Module]]:
         yield path, ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
+def sources() -> list[str]:
+    return [path.read_text() for path in (ROOT / "zerotrain").rglob("*.py")]
+
+
+@cache
 def named_codes() -> list[tuple[str, str, str]]:
     """Returns every code that stands beside a name in the source, with where it stands."""
     found = []
@@ -523,7 +530,7 @@ def test_every_code_that_is_only_mentioned_exists() -> None:
 def test_a_code_that_no_rule_finds_is_reported_by_someone(rule: Rule) -> None:
     """Its page alone, in check/rules, is not enough."""
     reporters = [where for code, _, where in named_codes() if code == rule.code and "check/rules/" not in where]
-    texts = [path for path in (ROOT / "zerotrain").rglob("*.py") if f"{rule.code} {rule.name}" in path.read_text()]
+    texts = [text for text in sources() if f"{rule.code} {rule.name}" in text]
 
     assert rule.raised_by != "check"
     assert reporters or texts
