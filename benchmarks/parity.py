@@ -30,7 +30,7 @@ _STATES_ON_HOST = "zero.offload_optimizer={device: cpu}"
 
 def layouts() -> dict[str, Sequence[str]]:
     """Returns what is laid over the spec for each layout."""
-    return {**_of_zero(), **_of_axes(), **_of_experts(), **_of_recompute()}
+    return {**_of_zero(), **_of_axes(), **_of_experts(), **_of_expert_layers(), **_of_recompute()}
 
 
 def _of_zero() -> Mapping[str, Sequence[str]]:
@@ -72,6 +72,19 @@ def _of_experts() -> Mapping[str, Sequence[str]]:
         )
         for name, config in _MODELS.items()
         for stage, ranks in ((0, 2), (2, 4), (3, 2))
+    }
+
+
+def _of_expert_layers() -> Mapping[str, Sequence[str]]:
+    """Returns layouts of a dense model that gets experts; tokens are dropped as in the same micro-batches elsewhere."""
+    chosen = {"": "{experts: 4}", ", drops": "{experts: 4, drop_tokens: true, capacity_factor: 0.8}"}
+    return {
+        f"moe{what}: ZeRO {stage} x ep {ep} x dp {ranks}": (
+            *(f"moe={given}", f"zero.stage={stage}", f"parallel.ep={ep}"),
+            f"hardware.gpus_per_node={ranks}",
+        )
+        for what, given in chosen.items()
+        for stage, ep, ranks in ((0, 1, 2), (0, 2, 2), (2, 1, 2), (2, 2, 2), (2, 2, 4))
     }
 
 

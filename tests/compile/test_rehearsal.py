@@ -25,6 +25,7 @@ LAYOUTS = {
     "hpZ": ("zero={stage: 3, hpz_partition_size: 8, quantized_weights: true}",),
     "NVMe": ("zero={stage: 3, offload_param: {device: nvme, nvme_path: /nvme}}",),
     "lamb": ("optimizer={type: lamb, lr: 1.0e-3}", "zero={stage: 0}"),
+    "experts": ("moe={experts: 64, top_k: 8}", "parallel={ep: 8}", "zero={stage: 2}"),
     "flash": ("model.attention=flash_attention_2",),
 }
 LARGE = ("batch={global_batch_size: 4096, micro_batch_size: 2}", "model.config.num_key_value_heads=8")
@@ -94,6 +95,30 @@ def test_every_decoder_can_be_rehearsed(architecture: str) -> None:
     assert shape is not None
     assert shape.parameters < 1e6
     assert spec.parallel.ep == (2 if "ep" in experts else 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "ep", "few"),
+    [
+        ("{experts: 64, top_k: 8, every: 3}", 8, (4, 3, 3)),
+        ("{experts: 6, top_k: 2}", 3, (4, 2, 1)),
+        ("{experts: 3, top_k: 1}", 3, (4, 1, 1)),
+        ("{experts: 2, top_k: 1}", 1, (2, 1, 1)),
+    ],
+)
+def test_a_dense_model_gets_few_experts_that_are_shared_evenly(written: str, ep: int, few: tuple[int, ...]) -> None:
+    model = "model={architecture: qwen3, config: {num_hidden_layers: 36}}"
+    layout = (f"moe={written}", f"parallel={{ep: {ep}}}", f"hardware={{gpu: cpu, gpus_per_node: {2 * ep}}}")
+    batch = f"batch={{global_batch_size: {16 * ep}, micro_batch_size: 2}}"
+
+    spec = trainable(small(EXAMPLES / "quickstart.yaml", (model, *layout, batch))[0])
+
+    assert spec.moe is not None
+    assert (spec.moe.experts, spec.moe.top_k, spec.moe.every) == few
+    assert spec.moe.experts % spec.parallel.ep == 0
+    shape = Case(spec, AROUND).shape
+    assert shape is not None
+    assert shape.experts is not None
 
 
 def test_the_kinds_of_layers_stay() -> None:

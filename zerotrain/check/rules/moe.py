@@ -50,7 +50,7 @@ _EXCLUDED: Mapping[str, tuple[Callable[[RunSpec], object], str, str]] = {
 
 
 @rule("ZT477", "moe-at-stage-3")
-def experts_at_stage_3(case: Case) -> Iterator[Diagnostic]:
+def moe_at_stage_3(case: Case) -> Iterator[Diagnostic]:
     """A dense model is to get experts at ZeRO stage 3.
 
     Why: stage 3 cannot partition the experts of DeepSpeed's `MoE`; the engine refuses them, spread over ranks or not.
@@ -312,7 +312,7 @@ def unsaid_experts() -> None:
 
 
 RULES: tuple[Rule, ...] = (
-    experts_at_stage_3,
+    moe_at_stage_3,
     inexpert_model,
     moe_with_another_axis,
     unpublished_experts,
