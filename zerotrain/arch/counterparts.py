@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerotrain.arch.describe import shape_problems
 from zerotrain.arch.families import FAMILIES
 from zerotrain.arch.family import Config, key_value_heads
 from zerotrain.arch.tensors import ACTIVATIONS
-from zerotrain.spec.moe import MoeSpec
+
+if TYPE_CHECKING:
+    from zerotrain.spec.moe import MoeSpec
 
 
 class Counterpart(NamedTuple):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import inf, isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zerotrain.arch.experts import GATED, with_experts
 from zerotrain.arch.families import FAMILIES
 from zerotrain.arch.family import LABELS, NUMBER, NUMBERS, WHOLE, Family, Finding, Key
 from zerotrain.arch.shape import ExpertShape, ModelShape, ShapeProblem, UnknownArchitecture
 from zerotrain.arch.tensors import Blueprint, Shape, count
-from zerotrain.spec.moe import MoeSpec
+
+if TYPE_CHECKING:
+    from zerotrain.spec.moe import MoeSpec
 
 _YAML_WORDS = {"None": "null", "True": "true", "False": "false"}
 CLASSIFICATION_HEADS = ("sequence_classification", "image_classification")

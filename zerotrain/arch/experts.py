@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from zerotrain.arch.tensors import Blueprint, Experts, Tensors, count, join, linear, within
-from zerotrain.spec.moe import MoeSpec
+
+if TYPE_CHECKING:
+    from zerotrain.spec.moe import MoeSpec
 
 GATED = ("llama", "mistral", "qwen2", "qwen3")
 """Dense architectures whose layers have one gated feed-forward module, named `mlp`."""
