@@ -8,7 +8,7 @@ import pytest
 
 from zerotrain.cli.main import main
 from zerotrain.runs.attempts import attempts, hold
-from zerotrain.runs.history import curve
+from zerotrain.runs.history import curve, rows
 from zerotrain.runs.layout import RunDirectory
 
 ONE_STEP = {"horizon": "1 steps", "launch": {"type": "local"}, "hardware.gpus_per_node": 1}
@@ -47,16 +47,16 @@ def test_a_run_goes_on_with_its_own_spec_whatever_became_of_the_file(write, zero
     zerotrain("train", write({**ONE_STEP, "horizon": "3 steps", "checkpoint.save_every": "1 steps"}))
     run = tmp_path / "runs" / "tiny"
     (run / "checkpoints" / "step-3" / "manifest.json").unlink()
-    whole = (run / "metrics.jsonl").read_text().splitlines()
+    [*_, whole] = rows(RunDirectory(run), "train")
     (tmp_path / "spec.yaml").unlink()
 
     resumed = zerotrain("resume", run)
 
-    again = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    [*_, again] = rows(RunDirectory(run), "train")
     assert resumed.returncode == 0, resumed.stderr
     assert "passed over `step-3`: it has no manifest" in resumed.stdout
     assert "continuing from `step-2`" in resumed.stdout
-    assert (again["attempt"], again["loss"]) == (2, json.loads(whole[-1])["loss"])
+    assert (again["attempt"], again["loss"]) == (2, whole["loss"])
 
 
 def test_only_how_a_run_is_started_may_differ(write, zerotrain, tmp_path):

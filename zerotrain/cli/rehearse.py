@@ -15,9 +15,10 @@ from zerotrain.arch.describe import architectures
 from zerotrain.check.case import Case
 from zerotrain.check.render import render_full
 from zerotrain.check.runner import check_reading
-from zerotrain.cli import export, resume
+from zerotrain.cli import export
 from zerotrain.cli.arguments import add_spec
 from zerotrain.cli.check import exit_code
+from zerotrain.cli.follow import follow
 from zerotrain.cli.train import train
 from zerotrain.compile.rehearsal import STEPS, Change, not_rehearsed, rehearsal_of
 from zerotrain.diagnostic import Diagnostic, error
@@ -122,8 +123,7 @@ def _rehearse(spec: str, overrides: Sequence[str], run: RunDirectory) -> int:
 
 def _resume(run: RunDirectory) -> int:
     shutil.rmtree(run.checkpoints / f"step-{STEPS}")
-    nothing_changed = {"overrides": [], "on": None, "unless_finished": False}
-    code = resume.run(argparse.Namespace(directory=run.root, **nothing_changed))
+    code = follow(run)
     first, again = (_last_step(run, attempt) for attempt in (1, 2))
     if code == 0 and first != again:
         names = ("loss and gradient norm", f"of step {STEPS}:")
