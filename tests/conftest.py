@@ -108,11 +108,14 @@ class Ranks:
         *,
         name: str = "tiny",
         expect: int | None = 0,
+        before: Path | None = None,
         environment: dict[str, str] | None = None,
         seconds: float = 120,
     ) -> Result:
+        """Starts the worker on every rank, in a process that has run the script `before` first."""
         case = {
             "arguments": arguments,
+            "before": str(before) if before else None,
             "ranks": ranks,
             "directory": str(directory),
             "environment": environment or {},

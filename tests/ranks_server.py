@@ -1,7 +1,7 @@
 """Imports the heavy libraries once, then forks the ranks of each run: a case costs seconds instead of ten.
 
-Reads one JSON object per line: {"arguments", "ranks", "directory", "environment"}; answers with {"codes"} when all
-ranks have ended. Not a test: `conftest.py` starts it.
+Reads one JSON object per line: {"arguments", "before", "ranks", "directory", "environment"}; answers with {"codes"}
+when all ranks have ended. Not a test: `conftest.py` starts it.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ def fork_rank(case: dict[str, object], rank: int, port: int) -> int:
     )
     arguments = [str(argument) for argument in case["arguments"]]  # type: ignore[union-attr]
     try:
+        if case["before"]:
+            runpy.run_path(str(case["before"]))
         code = run_script(arguments[0]) if arguments[0].endswith(".py") else zerotrain.worker.main(arguments)
     except BaseException:
         traceback.print_exc()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import sys
 import pytest
 
 from zerotrain.runs.attempts import attempts
+from zerotrain.runs.events import events
 from zerotrain.runs.history import curve
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
@@ -85,3 +88,27 @@ def test_a_rank_that_runs_out_of_memory_says_where_and_goes_on_with_a_smaller_mi
     assert batch["micro_batch_size"] < 64
     assert batch["micro_batch_size"] * batch["gradient_accumulation_steps"] == 64
     assert curve(run)[1]["samples"] == 64
+
+
+def test_a_batch_at_which_the_loss_leaps_is_left_out_by_a_restart_of_its_own(write, zerotrain, tmp_path):
+    """The data is one line over and over, and somewhere a page of noise: it is a leap of the loss without any help."""
+    draw = random.Random(3)
+    noise = "".join(draw.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=14 * 64))
+    documents = ["the same again and again " * 12] * 120 + [noise] + ["the same again and again " * 12] * 120
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents))
+    changes = {
+        **{"data.train": [{"type": "jsonl", "path": "data.jsonl"}], "data.validation": []},
+        **{"horizon": "40 steps", "checkpoint.save_every": "5 steps", "hardware.gpus_per_node": 1},
+        "health": {"loss_spike": {"action": "rollback", "window": 10, "deviations": 20.0, "budget": 20}},
+    }
+
+    done = zerotrain("train", write(changes))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = RunDirectory(tmp_path / "runs" / "tiny")
+    left_out = [event.step for event in events(run)]
+    assert left_out
+    assert {event.action for event in events(run)} == {"rollback"}
+    assert [attempt.outcome for attempt in attempts(run)] == ["failed"] * len(left_out) + ["finished"]
+    assert done.stdout.count("starting again from the last checkpoint, without it") == len(left_out)
+    assert all(row["skipped"] for step, row in curve(run).items() if step in left_out)

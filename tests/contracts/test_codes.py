@@ -329,6 +329,13 @@ CODES = {
     "ZT747": "no-dropout",
     "ZT748": "changed-teacher",
     "ZT749": "not-generative",
+    "ZT760": "nonfinite-update",
+    "ZT762": "loss-spike",
+    "ZT763": "loss-scale-at-floor",
+    "ZT764": "nonfinite-weights",
+    "ZT767": "rolled-back",
+    "ZT770": "rollback-to-the-start",
+    "ZT771": "idle-spike-watch",
     "ZT801": "no-compiler",
     "ZT802": "missing-packages",
     "ZT803": "engine-differs",
@@ -474,11 +481,16 @@ def named_codes() -> list[tuple[str, str, str]]:
     """Returns every code that stands beside a name in the source, with where it stands."""
     found = []
     for path, tree in trees():
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            texts = [argument.value for argument in call.args if isinstance(argument, ast.Constant)]
-            where = f"{path.relative_to(ROOT)}:{call.lineno}"
-            found += [(str(code), str(name), where) for code, name in pairwise(texts) if is_code(code)]
+        for node in (node for node in ast.walk(tree) if isinstance(node, ast.Call | ast.Tuple)):
+            parts = node.args if isinstance(node, ast.Call) else node.elts
+            texts = [part.value for part in parts if isinstance(part, ast.Constant)]
+            where = f"{path.relative_to(ROOT)}:{node.lineno}"
+            found += [(str(code), str(name), where) for code, name in pairwise(texts) if is_name(code, name)]
     return found
+
+
+def is_name(code: object, name: object) -> bool:
+    return is_code(code) and isinstance(name, str) and not is_code(name)
 
 
 def is_code(value: object) -> bool:

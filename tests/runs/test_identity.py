@@ -79,6 +79,7 @@ EXPECTED = {
         "checkpoint",
         "evaluation",
         "ema.evaluate",
+        "health",
         "monitor",
         "export",
         "hardware",

@@ -55,6 +55,7 @@ DEFAULTS = {
     },
     "checkpoint": {"save_every": None, "keep_last": 2, "keep_best": None},
     "evaluation": {"every": None, "at_start": False, "max_samples": None, "early_stopping": None},
+    "health": {"nonfinite": {"action": "stop", "budget": 10}, "loss_spike": None},
     "monitor": {"tensorboard": False, "every": 1},
     "export": None,
     "software": {"deepspeed": None},

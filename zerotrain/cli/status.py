@@ -13,6 +13,7 @@ from typing import Any
 from zerotrain.launch.submit import read_submission
 from zerotrain.runs.attempts import Attempt, attempts
 from zerotrain.runs.catalogue import Checkpoint, catalogue
+from zerotrain.runs.events import events
 from zerotrain.runs.history import curve, evaluations, rows
 from zerotrain.runs.improvement import best_checkpoint
 from zerotrain.runs.layout import RunDirectory
@@ -22,6 +23,7 @@ from zerotrain.spec.run import KeepBestSpec
 from zerotrain.units import format_seconds
 
 _STEPS_OF_A_PACE = 20
+_SHOWN_EVENTS = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +54,8 @@ def _lines(run: RunDirectory) -> Iterator[str]:
     yield f"checkpoints: {', '.join(named) or 'none'}"
     for passed in passed_over:
         yield f"  passed over {passed.path.name}: {passed.reason}"
+    for event in events(run)[-_SHOWN_EVENTS:]:
+        yield f"{event.code} {event.name}, {event.action}: {event.message}"
     for attempt in tried:
         yield _attempt(attempt)
     submission = read_submission(run)

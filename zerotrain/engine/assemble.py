@@ -23,6 +23,7 @@ from zerotrain.data.stores.table import open_samples
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.engine.device import device_of, evaluating
 from zerotrain.engine.evaluate import evaluate
+from zerotrain.engine.health import Health, nonfinite_weights, read_past
 from zerotrain.engine.hooks import Average, Evaluate, LogUpdates, Save
 from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.isolation import refuse_entangled, refuse_leaks
@@ -125,7 +126,11 @@ def assemble(
         _begin(parts, ready.engine, task, state.step)
     watch = Watch(spec, steps, evaluations(parts.run, state.step), lambda: catalogue(parts.run)[0])
     routers = _routers(ready.engine)
-    hooks: list[Hook] = [LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps, routers)]
+    loader, past = _loader(parts, str(parts.stores["train"])), read_past(parts.run, state.step)
+    hooks: list[Hook] = [
+        LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps, routers),
+        Health(spec.health, ready.engine, loader, past, sink, parts.console, parts.attempt),
+    ]
     if average is not None:
         hooks.append(Average(average))
     if parts.stores["validation"] is not None:
@@ -135,12 +140,11 @@ def assemble(
         hooks.append(measuring)
     save = _saving(parts, ready, average, watch, teacher_checksum)
     hooks.append(Save(save, watch, sink, clock, parts.attempt, _steps(spec.checkpoint.save_every), steps))
-    loader = _loader(parts, str(parts.stores["train"]))
     if checkpoint is not None:
         file = parts.run.attempt(parts.attempt) / "receipt.json" if parts.ranks.is_first else None
         hooks.append(Receipt(checkpoint.manifest.tag, loader, curve(parts.run), file, parts.console.say))
     clock.restart()
-    return Training(spec, parts.topology, steps, ready, task, loader, state, hooks, parts.requests)
+    return Training(spec, parts.topology, steps, ready, task, loader, state, hooks, parts.requests, past.left_out)
 
 
 def _routers(engine: DeepSpeedEngine) -> RouterMeter | None:
@@ -247,6 +251,8 @@ def _saving(
 
     def save(state: TrainState) -> None:
         average_statistics(module_of(ready.engine))
+        if broken := nonfinite_weights(ready.engine):
+            raise CheckpointError(broken)
         position = Position(state.step, state.samples, state.tokens, state.loss, state.lr)
         before, now = saver.save(position, is_last=state.is_over(record.steps))
         if now is not None and state.is_over(record.steps):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,9 +15,8 @@ from zerotrain.compile.schedule import lr_factor
 from zerotrain.data.loader import GlobalBatch, Loader
 from zerotrain.engine.device import device_of
 from zerotrain.engine.interruption import StopRequests
-from zerotrain.engine.norm import gradient_norm
 from zerotrain.engine.pipeline import accumulate
-from zerotrain.engine.reduce import sum_over_ranks
+from zerotrain.engine.reduce import any_rank, sum_over_ranks
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
 from zerotrain.hardware.topology import Topology
@@ -41,9 +41,13 @@ class Update:
     samples: int
     """Samples of the global batch."""
     skipped: bool
-    """True when the gradient was not finite, and the weights were left as they were."""
+    """True when the weights were left as they were: the gradient was not finite, or the batch was left out."""
     stop_is_requested: bool
     """True when any rank is asked to stop."""
+    own_loss_is_finite: bool = True
+    """Of this rank's part of the batch."""
+    left_out: bool = False
+    """True when the batch was not looked at, because the run was rolled back behind it."""
 
 
 class Hook(Protocol):
@@ -67,6 +71,8 @@ class Training:
     state: TrainState
     hooks: Sequence[Hook]
     requests: StopRequests
+    left_out: frozenset[int] = frozenset()
+    """Steps whose batches are not trained on."""
 
 
 def train(training: Training) -> None:
@@ -81,7 +87,7 @@ def train_step(training: Training, step: int) -> None:
     """Makes one optimizer update, counted from 1, and lets the hooks look on."""
     training.ready.set_learning_rate(learning_rate_factor(training, step))
     batch = training.loader.global_batch(step - 1)
-    update = make_update(training, batch)
+    update = leave_out(training, batch) if step in training.left_out else make_update(training, batch)
     training.state.advance(batch)
     training.state.loss, training.state.lr = update.loss, update.lr
     if update.stop_is_requested:
@@ -99,24 +105,36 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
     """
     engine, topology = training.ready.engine, training.topology
     scale = _divisor(training) / batch.counts.targets
-    grad_norm: float | None = None
     if isinstance(engine, PipelineEngine):
         sums = accumulate(engine, training.task, batch, scale, training.spec.seed).repeat(2)
     else:
-        sums, grad_norm = _accumulate(training, batch, scale)
+        sums = _accumulate(training, batch, scale)
+    own_loss_is_finite = math.isfinite(sums[0].item())
     requested = sums.new_tensor([training.requests.received is not None])
     loss, trained, requests = sum_over_ranks(torch.cat([sums, requested])).tolist()
     counted = batch.counts.targets * topology.tp
     return Update(
         loss=loss / counted,
         auxiliary_loss=(trained - loss) / counted,
-        grad_norm=_reported_grad_norm(engine) if grad_norm is None else grad_norm,
+        grad_norm=_reported_grad_norm(engine),
         lr=engine.get_lr()[0],
         tokens=batch.counts.tokens,
         samples=batch.size,
         skipped=not engine.was_step_applied(),
         stop_is_requested=requests > 0,
+        own_loss_is_finite=own_loss_is_finite,
     )
+
+
+def leave_out(training: Training, batch: GlobalBatch) -> Update:
+    """Counts a step whose batch is not trained on, as one that DeepSpeed has skipped."""
+    engine = training.ready.engine
+    engine.global_steps += 1
+    engine.skipped_steps += 1
+    engine.global_samples += engine.train_batch_size()
+    requested = any_rank(training.requests.received is not None, device_of(engine))
+    lr = engine.get_lr()[0]
+    return Update(math.nan, 0.0, None, lr, 0, batch.size, skipped=True, stop_is_requested=requested, left_out=True)
 
 
 def _divisor(training: Training) -> int:
@@ -129,36 +147,23 @@ def _divisor(training: Training) -> int:
     return topology.dp * (topology.sp if at_stage_3 else 1)
 
 
-def _accumulate(training: Training, batch: GlobalBatch, scale: float) -> tuple[torch.Tensor, float | None]:
-    """Returns the loss summed over this rank's micro-batches, and what is trained: the loss and what is added to it.
-
-    Also the gradient norm where DeepSpeed computes none.
-    """
+def _accumulate(training: Training, batch: GlobalBatch, scale: float) -> torch.Tensor:
+    """Returns the loss summed over this rank's micro-batches, and what is trained: the loss and what is added to it."""
     engine = training.ready.engine
     device = device_of(engine)
     sums = torch.zeros(2, dtype=torch.float64, device=device)
-    grad_norm: float | None = None
     for micro_batch in batch.micro_batches:
         torch.manual_seed(derived_seed(training.spec.seed, "dropout", micro_batch.first_sample))
         loss = training.task.loss(engine, micro_batch.batch.to(device))
         engine.backward(loss.trained * scale, scale_wrt_gas=False)
         sums += torch.stack([loss.total.detach(), loss.trained.detach()])
-        if engine.is_gradient_accumulation_boundary():
-            grad_norm = _unwrapped_grad_norm(engine)
         engine.step()
-    return sums, grad_norm
+    return sums
 
 
 def learning_rate_factor(training: Training, step: int) -> float:
     """Returns the learning rate of an update as a fraction of the peak."""
     return lr_factor(training.spec.schedule, step, total_steps=training.steps)
-
-
-def _unwrapped_grad_norm(engine: DeepSpeedEngine) -> float | None:
-    """Returns the gradient norm where DeepSpeed computes none: at stage 0 in fp32 (engine `_take_model_step`)."""
-    if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
-        return None
-    return gradient_norm(engine).item()
 
 
 def _reported_grad_norm(engine: DeepSpeedEngine) -> float | None:

@@ -116,21 +116,12 @@ def measure(engine: PipelineEngine, task: Task, micro_batches: Iterator[MicroBat
     return meter
 
 
-def norm_over_stages(engine: DeepSpeedEngine) -> None:
-    """Lets a pipeline at stage 0 in fp32 measure and clip the whole gradient; does nothing to others.
+def clip_by_norm_over_stages(engine: PipelineEngine) -> None:
+    """Lets a pipeline at stage 0 in fp32 clip by the norm of the whole gradient.
 
     There DeepSpeed clips by the norm of the first stage alone (`clip_grad_norm_` in runtime/utils.py counts ranks whose
-    `get_model_parallel_rank()` is 0, which for a pipeline is the stage; DeepSpeed 0.19.8), and reports none. Weights
-    that two stages or the ranks of a tensor-parallel group share count once, as in ZeRO's own norm and as in a model
-    that is not divided.
+    `get_model_parallel_rank()` is 0, which for a pipeline is the stage; DeepSpeed 0.19.8).
     """
-    if not isinstance(engine, PipelineEngine) or engine.zero_optimization() or engine.bfloat16_enabled():
-        return
-    step = engine._take_model_step
-
-    def measured_step(lr_kwargs: Any) -> None:
-        engine._global_grad_norm = _grad_norm(engine)
-        step(lr_kwargs)
 
     def clip() -> None:
         norm: Any = engine._global_grad_norm
@@ -139,10 +130,15 @@ def norm_over_stages(engine: DeepSpeedEngine) -> None:
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
 
-    engine._take_model_step, engine.clip_fp32_gradients = measured_step, clip
+    engine.clip_fp32_gradients = clip
 
 
-def _grad_norm(engine: PipelineEngine) -> float:
+def norm_over_stages(engine: PipelineEngine) -> float:
+    """Returns the norm of the gradients of all stages; all ranks of a pipeline must call this.
+
+    Weights that two stages or the ranks of a tensor-parallel group share count once, as in ZeRO's own norm and as in a
+    model that is not divided.
+    """
     is_first: bool = engine.grid.get_slice_parallel_rank() == 0
     own = [
         parameter

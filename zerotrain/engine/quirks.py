@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -75,6 +76,39 @@ def drop_orphaned_states(engine: DeepSpeedEngine) -> None:
     owned: set[torch.Tensor] = {parameter for group in basic.param_groups for parameter in group["params"]}
     for parameter in [parameter for parameter in basic.state if parameter not in owned]:
         del basic.state[parameter]
+
+
+def refuse_nonfinite_gradients(engine: DeepSpeedEngine, norm: Callable[[], float]) -> None:
+    """Lets stage 0 in fp32 report the norm of the gradient and skip an update when it is not finite, as others do.
+
+    There the engine steps torch's optimizer whatever the gradient is, and reports no norm (`_take_model_step` in
+    runtime/engine.py); it only looks at an attribute `overflow` afterwards.
+    """
+    if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
+        return
+    optimizer: Any = engine.optimizer
+    take_step, make_step = engine._take_model_step, optimizer.step
+
+    def measured_step(lr_kwargs: Any) -> None:
+        engine._global_grad_norm = norm()
+        optimizer.overflow = not math.isfinite(engine._global_grad_norm)
+        take_step(lr_kwargs)
+
+    def step_unless_overflow(*arguments: Any, **named: Any) -> Any:
+        return None if optimizer.overflow else make_step(*arguments, **named)
+
+    engine._take_model_step, optimizer.step = measured_step, step_unless_overflow
+
+
+def let_loss_scale_stay(engine: DeepSpeedEngine) -> None:
+    """Keeps fp16's loss scale at its smallest instead of ending the process with a bare exception.
+
+    `DynamicLossScaler.update_scale` (runtime/fp16/loss_scaler.py) raises under ZeRO, and not at stage 0; what follows
+    from an overflow at the smallest scale is decided in one place, `engine/health.py`.
+    """
+    scaler: Any = getattr(engine.optimizer, "loss_scaler", None)
+    if hasattr(scaler, "raise_error_at_min_scale"):
+        scaler.raise_error_at_min_scale = False
 
 
 def clip_by_whole_norm(engine: DeepSpeedEngine) -> None:

@@ -13,14 +13,23 @@ from typing import Any
 import deepspeed
 import torch
 from deepspeed import DeepSpeedEngine
+from deepspeed.runtime.pipe.engine import PipelineEngine
 from torch.distributed import distributed_c10d
 
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
 from zerotrain.engine.experts import refuse_other_experts
-from zerotrain.engine.pipeline import norm_over_stages
-from zerotrain.engine.quirks import clip_by_whole_norm, drop_orphaned_states, restore_groups, undo_dummy_step
+from zerotrain.engine.norm import gradient_norm
+from zerotrain.engine.pipeline import clip_by_norm_over_stages, norm_over_stages
+from zerotrain.engine.quirks import (
+    clip_by_whole_norm,
+    drop_orphaned_states,
+    let_loss_scale_stay,
+    refuse_nonfinite_gradients,
+    restore_groups,
+    undo_dummy_step,
+)
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
@@ -95,8 +104,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
         refuse_other_experts(engine, spec.moe, spec.parallel.ep)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
-    norm_over_stages(engine)
-    clip_by_whole_norm(engine)
+    _watch_gradients(engine)
     _even_out(engine, spec)
     return ReadyEngine(engine, tuple(group["lr"] for group in groups_of(engine)))
 
@@ -109,6 +117,16 @@ def limit_all_groups(timeout: TimeSpan) -> None:
     """
     for group in list(distributed_c10d._world.pg_map):
         distributed_c10d._set_pg_timeout(timedelta(seconds=timeout.seconds), group)
+
+
+def _watch_gradients(engine: DeepSpeedEngine) -> None:
+    if isinstance(engine, PipelineEngine):
+        clip_by_norm_over_stages(engine)
+        refuse_nonfinite_gradients(engine, partial(norm_over_stages, engine))
+    else:
+        clip_by_whole_norm(engine)
+        refuse_nonfinite_gradients(engine, lambda: gradient_norm(engine).item())
+    let_loss_scale_stay(engine)
 
 
 def _even_out(engine: DeepSpeedEngine, spec: RunSpec) -> None:

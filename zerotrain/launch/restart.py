@@ -23,6 +23,8 @@ _TRANSIENT = {"ZT711", "ZT805", "ZT806", _OUT_OF_MEMORY}
 """Findings after which the same run may well succeed: a fault of a machine, or one that nobody knows. ZT711: a
 checkpoint that turned out damaged is passed over the next time."""
 
+_ROLLED_BACK = "ZT767"
+
 _LONGEST_DELAY = 600.0
 
 
@@ -43,6 +45,9 @@ def start_with_restarts(
             how = launch or RunSpec.model_validate(read_record(run).resolved).launch
             if not isinstance(how, LocalLaunch | DeepSpeedLaunch):
                 raise
+            if _is(failure, _ROLLED_BACK):
+                say(f"{failure.findings[0].message}; starting again from the last checkpoint, without it")
+                continue
             if how.on_oom == "adapt" and _adapt(run, failure, say):
                 continue
             if restarts == how.max_restarts or not _is_transient(failure):
@@ -66,7 +71,7 @@ def _is_transient(failure: LaunchError) -> bool:
 
 def _adapt(run: RunDirectory, failure: LaunchError, say: Callable[[str], None]) -> bool:
     """Lays the run out with a smaller micro-batch when memory ran out; tells whether there was one."""
-    size = smaller_micro_batch(read_record(run)) if _ran_out_of_memory(failure) else None
+    size = smaller_micro_batch(read_record(run)) if _is(failure, _OUT_OF_MEMORY) else None
     if size is None:
         return False
     changed = lay_out_anew(run, [f"batch.micro_batch_size={size}"])
@@ -74,5 +79,5 @@ def _adapt(run: RunDirectory, failure: LaunchError, say: Callable[[str], None]) 
     return True
 
 
-def _ran_out_of_memory(failure: LaunchError) -> bool:
-    return any(finding.code == _OUT_OF_MEMORY for finding in failure.findings)
+def _is(failure: LaunchError, code: str) -> bool:
+    return any(finding.code == code for finding in failure.findings)

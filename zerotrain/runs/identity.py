@@ -40,6 +40,7 @@ EFFECTS: Mapping[str, Effect] = {
     "evaluation": "execution",  # early stopping too: it decides how many steps there are, not the loss of any
     "ema": "convergence",  # the averaged weights are a result of the run, and have a loss of their own
     "ema.evaluate": "execution",
+    "health": "execution",  # decides which updates are left out, not what any of them is
     "monitor": "execution",
     "export": "execution",
     "hardware": "execution",

@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 
 from zerotrain.spec.base import Auto, Beta, Bool, Length, NonNegativeFloat, NonNegativeInt, PositiveInt, RawKeys, Spec
 from zerotrain.spec.data import DataSpec
+from zerotrain.spec.health import HealthSpec
 from zerotrain.spec.launch import LaunchSpec, LocalLaunch
 from zerotrain.spec.model import ModelSpec
 from zerotrain.spec.moe import MoeSpec
@@ -204,6 +205,7 @@ class RunSpec(Spec):
     evaluation: EvaluationSpec = EvaluationSpec()
     ema: EmaSpec | None = None
     """Average the weights over the updates; `null`: no average."""
+    health: HealthSpec = HealthSpec()
     monitor: MonitorSpec = MonitorSpec()
     export: ExportSpec | None = None
     """Export at the end of training; `null`: only on request."""
