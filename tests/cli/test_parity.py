@@ -23,7 +23,7 @@ def test_a_layout_that_learns_the_same_is_clean(write, zerotrain, tmp_path):
 
 
 def test_a_difference_beyond_the_tolerance_is_a_failure(write, zerotrain):
-    done = zerotrain("parity", write(TWO), "--steps", "2", "--tolerance", "0")
+    done = zerotrain("parity", write(TWO), "--steps", "8", "--tolerance", "0")
 
     assert done.returncode == 1
     assert "NOT the same" in done.stdout

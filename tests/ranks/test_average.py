@@ -85,7 +85,7 @@ def test_it_is_the_one_computed_by_hand_and_goes_on_after_a_resume(
     rounding = 2**-8 if (stage, precision) == (0, "bf16") else 1e-6
 
     assert largest_difference(whole, averaged_by_hand(result)) < rounding
-    assert precision == "bf16" or largest_difference(whole, reference) < 1e-4
+    assert precision == "bf16" or largest_difference(whole, reference) < 1e-3
     for tag in ("step-4", "step-3"):
         shutil.rmtree(result.run.checkpoints / tag)
     again = ranks.start(result.run.root.parent.parent, [str(result.run.root)], world)

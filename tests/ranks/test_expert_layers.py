@@ -89,7 +89,7 @@ def test_the_weights_of_a_checkpoint_are_those_of_one_plain_rank(train, plain, s
     weights = saved(train(of(stage=stage, ep=ep), 2))
 
     assert list(weights) == list(reference) or set(weights) == set(reference)
-    assert all((weights[name] - reference[name]).abs().max() < 1e-4 for name in reference)
+    assert all((weights[name] - reference[name]).abs().max() < 1e-3 for name in reference)
 
 
 @pytest.mark.slow

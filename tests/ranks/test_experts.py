@@ -53,7 +53,7 @@ def test_it_trains_and_exports_what_one_plain_rank_does(train, plain, architectu
 
     assert result.losses == pytest.approx(reference.losses, rel=1e-4)
     assert result.grad_norms == pytest.approx(reference.grad_norms, rel=1e-4)
-    assert largest_difference(exported(result), exported(reference)) < 1e-4
+    assert largest_difference(exported(result), exported(reference)) < 1e-3
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_groups_that_hold_the_same_experts_divide_them(train, plain, stage):
 
     assert result.losses == pytest.approx(reference.losses, rel=1e-4)
     assert result.grad_norms == pytest.approx(reference.grad_norms, rel=1e-4)
-    assert largest_difference(exported(result), exported(reference)) < 1e-4
+    assert largest_difference(exported(result), exported(reference)) < 1e-3
 
 
 def exported(result: Any) -> Any:

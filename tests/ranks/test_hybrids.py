@@ -38,7 +38,7 @@ def test_losses_norms_and_weights_are_those_of_one_plain_rank(train, model, stag
     assert divided.grad_norms == pytest.approx(plain.grad_norms, rel=1e-4)
     (measured,), (expected,) = (result.rows("eval")[-1:] for result in (divided, plain))
     assert measured["metrics"] == pytest.approx(expected["metrics"], rel=1e-5)
-    assert largest_difference(exported(divided), exported(plain)) < 1e-4
+    assert largest_difference(exported(divided), exported(plain)) < 1e-3
 
 
 @slow
