@@ -15,7 +15,7 @@ from zerotrain.compile.resolve import Resolved, resolve, vocabulary_size
 from zerotrain.errors import SpecError
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.spec.run import RunSpec
-from zerotrain.units import Duration
+from zerotrain.units import Duration, TimeSpan
 
 Settled = Callable[..., Resolved]
 Facts = Callable[..., DataFacts]
@@ -152,6 +152,12 @@ def test_settling_what_is_settled_changes_nothing(settled: Settled, facts: Facts
             "256 tokens / 8 samples x 32 tokens per step, rounded up",
         ),
         (
+            {"launch": "{type: local, timeout: 3 minutes}"},
+            "health.hang",
+            TimeSpan.parse("120 seconds"),
+            "two thirds of `launch.timeout`",
+        ),
+        (
             {"checkpoint": "{save_every: 257 tokens}"},
             "checkpoint.save_every",
             Duration.steps(2),
@@ -179,6 +185,7 @@ def test_what_is_given_is_kept_and_not_derived(settled: Settled) -> None:
         "param_persistence_threshold: 0}",
         export="{dtype: fp16, weights: model}",
         model="{architecture: llama, config: {vocab_size: 300}}",
+        health="{hang: 5 minutes}",
     )
     zero = resolved.spec.zero
 

@@ -84,6 +84,7 @@ EXPECTED = {
         "export",
         "hardware",
         "launch",
+        "limits",
         "software",
         "expect",
     },

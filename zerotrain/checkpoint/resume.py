@@ -58,6 +58,15 @@ def checkpoint_to_resume(
     return None, passed_over
 
 
+def refuse_altered(checkpoint: Checkpoint) -> None:
+    """Raises CheckpointError when a file is not what was saved; all ranks must call this."""
+    reason = _altered(checkpoint)
+    if reason is not None:
+        message = f"`{checkpoint.manifest.tag}` was read back, and {reason}"
+        help = "the disk or the file system does not keep what is written to it; use another"
+        raise CheckpointError(error("ZT711", "damaged-checkpoint", message, help=help))
+
+
 def _foreign(checkpoint: Checkpoint, identity: str) -> str | None:
     found = checkpoint.manifest.identity_hash
     return "it belongs to another run" if found not in (None, identity) else None
@@ -135,7 +144,7 @@ def _refuse_lost_moments(engine: DeepSpeedEngine, checkpoint: Checkpoint) -> Non
     found: list[tuple[bool, bool]] = [(False, False)] * dist.get_world_size()
     dist.all_gather_object(found, (bool(moments), any(bool(moment.any()) for moment in moments)))
     has_moments, has_values = (any(said) for said in zip(*found, strict=True))
-    if has_moments and not has_values and not engine.skipped_steps:
+    if has_moments and not has_values and checkpoint.manifest.step and not engine.skipped_steps:
         message = f"`{checkpoint.manifest.tag}` was loaded, but all moments of the optimizer are zero"
         help = "delete it; `resume` then takes the one before"
         raise CheckpointError(error("ZT711", "damaged-checkpoint", message, help=help))

@@ -87,18 +87,19 @@ class Saver:
     """Training goes on while a checkpoint is written; it is complete at the next one at the latest."""
     _under_way: tuple[str, Background] | None = field(default=None, init=False)
 
-    def save(self, position: Position, *, is_last: bool = False) -> tuple[Diagnostic | None, Diagnostic | None]:
+    def save(
+        self, position: Position, *, is_last: bool = False, needed: int = 0
+    ) -> tuple[Diagnostic | None, Diagnostic | None]:
         """Saves a checkpoint and removes old ones.
 
         Returns why the one before, if it was still being written, and this one could not be written. The last of an
-        attempt is complete on return. All ranks must call this; all return the same.
+        attempt is complete on return. There must be room for another one of those there are, and for `needed` bytes.
+        All ranks must call this; all return the same.
         """
         before = self._settle()
         manifest = replace(self.blank, tag=tag_of(position.step), **asdict(position), scaler=scaler_state(self.engine))
         partial, later = self._partial(manifest.tag), self.asynchronous and not is_last
-        if dist.get_rank() == 0:
-            shutil.rmtree(partial, ignore_errors=True)
-        failure, contents = self._agree(self._lack_of_space() if dist.get_rank() == 0 else None)
+        failure, contents = self._agree(self._make_room(partial, needed) if dist.get_rank() == 0 else None)
         jobs: list[Job] = []
         if failure is None:
             failure, contents = self._agree(*self._write(partial, jobs if later else None))
@@ -131,10 +132,19 @@ class Saver:
     def _partial(self, tag: str) -> Path:
         return self.run.checkpoints / f"{tag}{PARTIAL}"
 
-    def _lack_of_space(self) -> str | None:
-        """Returns why there is no room for another checkpoint; the old ones go only when it is complete."""
+    def _make_room(self, partial: Path, least: int) -> str | None:
+        """Makes the directory, empty; returns why not, or that there is no room for another checkpoint.
+
+        The old ones go only when it is complete.
+        """
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        except OSError as failure:
+            return reason_of(failure)
         complete, _ = catalogue(self.run)
-        needed, free = (complete[0].manifest.bytes if complete else 0), shutil.disk_usage(self.run.root).free
+        needed = max(complete[0].manifest.bytes if complete else 0, least)
+        free = shutil.disk_usage(self.run.root).free
         return f"it takes {format_bytes(needed)} beside those that are there" if free < needed else None
 
     def _write(self, partial: Path, jobs: list[Job] | None) -> tuple[str | None, Contents]:

@@ -10,7 +10,7 @@ from zerotrain.cli.arguments import add_world_size
 from zerotrain.cli.follow import add_launcher, follow, launcher_override
 from zerotrain.hardware.software import versions
 from zerotrain.launch.revision import lay_out_anew
-from zerotrain.runs.attempts import is_finished
+from zerotrain.runs.ending import is_finished
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
 from zerotrain.runs.revise import changed_versions
@@ -44,6 +44,7 @@ def run(given: argparse.Namespace) -> int:
     if others or given.world_size is not None:
         for change in lay_out_anew(directory, others, given.world_size, accept=given.accept):
             print(change)
+    directory.stop_order.unlink(missing_ok=True)
     return follow(directory, _launch(directory, launch) if launch else None)
 
 

@@ -19,8 +19,8 @@ from zerotrain.hardware.probe import surroundings
 from zerotrain.launch.packages import refuse_missing_packages, refuse_other_deepspeed
 from zerotrain.launch.table import is_made_elsewhere
 from zerotrain.launch.torchrun import is_on_several_machines
-from zerotrain.runs.attempts import is_finished
 from zerotrain.runs.create import RUNS, create_run, refuse_another, refuse_existing, set_aside
+from zerotrain.runs.ending import is_finished
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.load import Reading, read_spec
 from zerotrain.spec.run import RunSpec

@@ -24,7 +24,7 @@ from zerotrain.spec.pretrained import is_hub_id
 from zerotrain.spec.run import EarlyStoppingSpec, KeepBestSpec, RunSpec
 from zerotrain.spec.sources import FOLDER_SIGNS
 from zerotrain.spec.task import DistillTask
-from zerotrain.units import Duration
+from zerotrain.units import Duration, TimeSpan
 
 _SMALLEST_BUCKET = 2_000_000
 _LARGEST_BUCKET = 500_000_000
@@ -269,6 +269,14 @@ class _Settling:
             return launch.model_copy(update={"rendezvous": rendezvous})
         return launch
 
+    def health(self) -> Spec:
+        health, seconds = self.spec.health, self.spec.launch.timeout.seconds * 2 // 3
+        if health.hang != "auto":
+            return health
+        limit = TimeSpan.parse(f"{max(seconds, 1)} seconds")
+        hang = self._settle("health.hang", health.hang, limit, "two thirds of `launch.timeout`")
+        return health.model_copy(update={"hang": hang})
+
     def model(self) -> Spec:
         model, facts = self.spec.model, self.facts
         facts_keys = reward_keys(self.spec, facts) | (class_keys(facts) if facts else {})
@@ -341,6 +349,7 @@ _SECTIONS: Mapping[str, Callable[[_Settling], Any]] = {
     "export": _Settling.export,
     "hardware": _Settling.hardware,
     "launch": _Settling.launch,
+    "health": _Settling.health,
     "horizon": _Settling.horizon,
     "schedule": _Settling.schedule,
     "checkpoint": _Settling.checkpoint,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -43,7 +44,7 @@ class Loader:
 
     Micro-batch m of rank r has the places from (m x dp_size + r) x micro_batch_size on of the global batch, so that
     the samples of a step do not depend on how many ranks share it. With `sp_size` each sample is divided too: a rank
-    gets stretch `sp_rank` of every one.
+    gets stretch `sp_rank` of every one. A micro-batch is read within the context `reading`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Loader:
         sp_rank: int = 0,
         sp_size: int = 1,
         shuffle: bool = True,
+        reading: AbstractContextManager[None] | None = None,
     ) -> None:
         if global_batch_size % (micro_batch_size * dp_size):
             lot = f"{micro_batch_size} samples x {dp_size} ranks"
@@ -71,7 +73,7 @@ class Loader:
         self._dp_rank = dp_rank
         self.dp_size = dp_size
         self._sp_rank, self._sp_size = sp_rank, sp_size
-        self._shuffle = shuffle
+        self._shuffle, self._reading = shuffle, reading or nullcontext()
 
     def global_batch(self, step: int) -> GlobalBatch:
         """Returns what optimizer step `step`, counted from 0, consumes."""
@@ -109,6 +111,7 @@ class Loader:
             place = begin + self._dp_rank * size
             chosen = indices[place : place + size]
             draws = self._draws(first + place, len(chosen))
-            batch = Batch.of(self._store.batch(chosen, draws, rows=size))
+            with self._reading:
+                batch = Batch.of(self._store.batch(chosen, draws, rows=size))
             whole = self._sp_size == 1
             yield MicroBatch(batch if whole else batch.stretch(self._sp_rank, self._sp_size), first + place)

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from zerotrain.check.case import Case
 from zerotrain.compile.ops import needed_ops, nvme_ops
 from zerotrain.compile.resolve import Resolved
+from zerotrain.compile.sizes import checkpoint_bytes, state_bytes, weight_bytes
 from zerotrain.hardware.gpus import Gpu
 from zerotrain.hardware.surroundings import Surroundings
 from zerotrain.runs.create import RUNS
 from zerotrain.spec.launch import DeepSpeedLaunch
 from zerotrain.spec.run import RunSpec
-
-MOMENTS: Mapping[str, int] = {
-    "adam": 2,
-    "adamw": 2,
-    "nadam": 2,
-    "radam": 2,
-    "adamax": 2,
-    "lamb": 2,
-    "lion": 1,
-    "muon": 1,
-    "adagrad": 1,
-    "rmsprop": 1,
-}
-"""Numbers an optimizer keeps per parameter at least, in fp32; none where it is not named."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +101,8 @@ def _data(spec: RunSpec, around: Surroundings) -> list[Path]:
 
 def _checkpoints(resolved: Resolved) -> int:
     """Returns the bytes of the checkpoints that are kept and of the one being written."""
-    spec, trained = resolved.spec, resolved.trainable_parameters
-    shape = resolved.shape
-    parameters = trained if trained is not None else shape.parameters if shape else 0
-    weights = 0 if spec.zero.stage == 3 else _weight_bytes(spec)
-    one = parameters * (weights + _state_bytes(spec) + (4 if spec.ema else 0))
-    return one * (spec.checkpoint.keep_last + 1 + (spec.checkpoint.keep_best is not None))
+    kept = resolved.spec.checkpoint
+    return checkpoint_bytes(resolved) * (kept.keep_last + 1 + (kept.keep_best is not None))
 
 
 def _host_memory(resolved: Resolved, on_cpu: bool) -> int:
@@ -135,16 +117,5 @@ def _host_memory(resolved: Resolved, on_cpu: bool) -> int:
     host_states = optimizer.ratio if optimizer and optimizer.device == "cpu" else float(on_cpu and optimizer is None)
     host_weights = bool(weights and weights.device == "cpu") or (on_cpu and weights is None)
     trained = resolved.trainable_parameters if resolved.trainable_parameters is not None else shape.parameters
-    states = trained * _state_bytes(spec) * (share if zero.stage else copies) * host_states
-    return int(states + shape.parameters * _weight_bytes(spec) * (share if zero.stage == 3 else copies) * host_weights)
-
-
-def _weight_bytes(spec: RunSpec) -> int:
-    return 2 if spec.precision.dtype in ("bf16", "fp16") else 4
-
-
-def _state_bytes(spec: RunSpec) -> int:
-    """Returns the bytes per trained parameter of the fp32 copy and the moments."""
-    moments = 1 if spec.optimizer.type == "sgd" and spec.optimizer.momentum else MOMENTS.get(spec.optimizer.type, 0)
-    has_copy = spec.zero.stage > 0 or _weight_bytes(spec) == 2
-    return 4 * (moments + has_copy)
+    states = trained * state_bytes(spec) * (share if zero.stage else copies) * host_states
+    return int(states + shape.parameters * weight_bytes(spec) * (share if zero.stage == 3 else copies) * host_weights)

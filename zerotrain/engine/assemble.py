@@ -17,6 +17,7 @@ from zerotrain.checkpoint.frozen import frozen_checksum, refuse_other_teacher
 from zerotrain.checkpoint.save import Position, Retention, Saver
 from zerotrain.compile.model import settle
 from zerotrain.compile.resolve import ranks_of
+from zerotrain.compile.sizes import checkpoint_bytes
 from zerotrain.data.batch import Batch
 from zerotrain.data.loader import Loader
 from zerotrain.data.stores.table import open_samples
@@ -28,12 +29,15 @@ from zerotrain.engine.hooks import Average, Evaluate, LogUpdates, Save
 from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.isolation import refuse_entangled, refuse_leaks
 from zerotrain.engine.loop import Hook, Training
+from zerotrain.engine.orders import Orders
 from zerotrain.engine.pipeline import model_to_call
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.receipt import Receipt
 from zerotrain.engine.reduce import any_rank
+from zerotrain.engine.rehearsal import rehearse_checkpoint
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
+from zerotrain.engine.stragglers import FindStragglers
 from zerotrain.engine.watch import Watch
 from zerotrain.errors import CheckpointError
 from zerotrain.hardware.gpus import find_gpu
@@ -46,7 +50,8 @@ from zerotrain.modeling.routers import RouterMeter, expert_layers
 from zerotrain.modeling.teacher import Lesson, load_teacher
 from zerotrain.modeling.unwrap import module_of
 from zerotrain.monitor.console import Console
-from zerotrain.monitor.meters import Speed, StepClock
+from zerotrain.monitor.hang import Watchdog
+from zerotrain.monitor.meters import LoadingClock, Speed, StepClock
 from zerotrain.monitor.sinks.base import Sink
 from zerotrain.runs.catalogue import Checkpoint, Manifest, catalogue
 from zerotrain.runs.history import curve, evaluations
@@ -78,6 +83,7 @@ class Parts:
     attempt: int
     console: Console
     requests: StopRequests
+    watchdog: Watchdog | None
 
     @property
     def topology(self) -> Topology:
@@ -126,11 +132,15 @@ def assemble(
         _begin(parts, ready.engine, task, state.step)
     watch = Watch(spec, steps, evaluations(parts.run, state.step), lambda: catalogue(parts.run)[0])
     routers = _routers(ready.engine)
-    loader, past = _loader(parts, str(parts.stores["train"])), read_past(parts.run, state.step)
+    loading = LoadingClock(_beat(parts))
+    loader, past = _loader(parts, str(parts.stores["train"]), loading), read_past(parts.run, state.step)
     hooks: list[Hook] = [
         LogUpdates(sink, clock, _speed(parts), parts.attempt, spec.monitor.every, steps, routers),
         Health(spec.health, ready.engine, loader, past, sink, parts.console, parts.attempt),
     ]
+    if spec.health.straggler is not None and parts.ranks.world_size > 1:
+        how = (spec.health.straggler, device_of(ready.engine), loading)
+        hooks.append(FindStragglers(*how, sink, parts.console, clock, parts.attempt))
     if average is not None:
         hooks.append(Average(average))
     if parts.stores["validation"] is not None:
@@ -138,13 +148,19 @@ def assemble(
         measuring = Evaluate(measure, watch, sink, clock, parts.attempt, _steps(every), steps)
         _make_up(measuring, parts, ready.engine, watch, state)
         hooks.append(measuring)
-    save = _saving(parts, ready, average, watch, teacher_checksum)
+    saver = _saver(parts, ready, average, watch, teacher_checksum)
+    if checkpoint is None and spec.checkpoint.at_start:
+        parts.console.say("saving and loading a checkpoint, to see that it can be done")
+        rehearse_checkpoint(saver, average, checkpoint_bytes(settle(spec, surroundings())))
+    save = _saving(parts, ready, saver)
     hooks.append(Save(save, watch, sink, clock, parts.attempt, _steps(spec.checkpoint.save_every), steps))
     if checkpoint is not None:
         file = parts.run.attempt(parts.attempt) / "receipt.json" if parts.ranks.is_first else None
         hooks.append(Receipt(checkpoint.manifest.tag, loader, curve(parts.run), file, parts.console.say))
     clock.restart()
-    return Training(spec, parts.topology, steps, ready, task, loader, state, hooks, parts.requests, past.left_out)
+    orders = Orders(parts.run, spec.limits, is_first=parts.ranks.is_first)
+    watching = (parts.requests, orders, parts.watchdog, past.left_out)
+    return Training(spec, parts.topology, steps, ready, task, loader, state, hooks, *watching)
 
 
 def _routers(engine: DeepSpeedEngine) -> RouterMeter | None:
@@ -208,7 +224,11 @@ def _pass(parts: Parts, store: str, limit: int | None, device: torch.device) -> 
     return Pass(min(samples, limit or samples), lambda: (micro.batch.to(device) for micro in loader.sequential(limit)))
 
 
-def _loader(parts: Parts, store: str) -> Loader:
+def _beat(parts: Parts) -> Callable[[], None]:
+    return parts.watchdog.beat if parts.watchdog else lambda: None
+
+
+def _loader(parts: Parts, store: str, loading: LoadingClock | None = None) -> Loader:
     batch = parts.spec.batch
     return Loader(
         open_samples(Path(store)),
@@ -219,6 +239,7 @@ def _loader(parts: Parts, store: str) -> Loader:
         dp_size=parts.topology.dp,
         sp_rank=parts.topology.sp_rank(parts.ranks.rank),
         sp_size=parts.topology.sp,
+        reading=loading or LoadingClock(_beat(parts)),
     )
 
 
@@ -238,16 +259,20 @@ def _measurement(
     return measure
 
 
-def _saving(
+def _saver(
     parts: Parts, ready: ReadyEngine, average: WeightAverage | None, watch: Watch, teacher_checksum: str | None
-) -> Callable[[TrainState], None]:
-    """Returns what saves; a checkpoint that cannot be written ends the run only if it is the last."""
-    spec, record = parts.spec, parts.record
+) -> Saver:
+    spec = parts.spec
     keep = Retention(spec.checkpoint.keep_last, watch.best)
     frozen = frozen_checksum(ready.engine) if spec.model.adapter else None
     blank = replace(parts.blank_manifest(), frozen_checksum=frozen, teacher_checksum=teacher_checksum)
     shard = parts.topology.tp_rank(parts.ranks.rank) if spec.parallel.ep == 1 else None
-    saver = Saver(parts.run, ready.engine, keep, blank, average, shard, spec.checkpoint.asynchronous)
+    return Saver(parts.run, ready.engine, keep, blank, average, shard, spec.checkpoint.asynchronous)
+
+
+def _saving(parts: Parts, ready: ReadyEngine, saver: Saver) -> Callable[[TrainState], None]:
+    """Returns what saves; a checkpoint that cannot be written ends the run only if it is the last."""
+    record = parts.record
 
     def save(state: TrainState) -> None:
         average_statistics(module_of(ready.engine))

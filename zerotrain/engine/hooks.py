@@ -85,7 +85,7 @@ class Evaluate:
 
     def after_update(self, state: TrainState, update: Update) -> None:
         """Measures when it is time; who is asked to stop has no time, and measures when the run goes on."""
-        if state.interruption is None and self.is_due(state.step):
+        if state.interruption is None and (state.ending is not None or self.is_due(state.step)):
             self.now(state)
 
     def is_due(self, step: int) -> bool:
@@ -124,8 +124,8 @@ class Save:
 
     def after_update(self, state: TrainState, update: Update) -> None:
         """Saves when it is time, and notes for how many seconds training stood still."""
-        is_due = self.every and state.step % self.every == 0
-        if state.is_over(self.last_step) or is_due or self.watch.wants_saved(state.step):
+        is_due = bool(self.every) and state.step % self.every == 0
+        if state.is_over(self.last_step) or is_due or state.save_is_asked or self.watch.wants_saved(state.step):
             start = time.perf_counter()
             self.save(state)
             seconds = time.perf_counter() - start

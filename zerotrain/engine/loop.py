@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,12 +16,14 @@ from zerotrain.compile.schedule import lr_factor
 from zerotrain.data.loader import GlobalBatch, Loader
 from zerotrain.engine.device import device_of
 from zerotrain.engine.interruption import StopRequests
+from zerotrain.engine.orders import Asked, Orders
 from zerotrain.engine.pipeline import accumulate
-from zerotrain.engine.reduce import any_rank, sum_over_ranks
+from zerotrain.engine.reduce import sum_over_ranks
 from zerotrain.engine.setup import ReadyEngine
 from zerotrain.engine.state import TrainState
 from zerotrain.hardware.topology import Topology
 from zerotrain.modeling.initialize import derived_seed
+from zerotrain.monitor.hang import Watchdog
 from zerotrain.spec.run import RunSpec
 from zerotrain.tasks.base import Task
 
@@ -44,6 +47,8 @@ class Update:
     """True when the weights were left as they were: the gradient was not finite, or the batch was left out."""
     stop_is_requested: bool
     """True when any rank is asked to stop."""
+    asked: Asked = Asked.NOTHING
+    """What the run is asked to do."""
     own_loss_is_finite: bool = True
     """Of this rank's part of the batch."""
     left_out: bool = False
@@ -71,6 +76,8 @@ class Training:
     state: TrainState
     hooks: Sequence[Hook]
     requests: StopRequests
+    orders: Orders
+    watchdog: Watchdog | None
     left_out: frozenset[int] = frozenset()
     """Steps whose batches are not trained on."""
 
@@ -78,22 +85,42 @@ class Training:
 def train(training: Training) -> None:
     """Trains to the end of the run, until a hook has given a reason to end it, or until someone asks to stop."""
     training.ready.engine.train()
-    with training.requests:
+    with training.requests, training.watchdog or nullcontext():
         while not training.state.is_over(training.steps):
             train_step(training, training.state.step + 1)
 
 
 def train_step(training: Training, step: int) -> None:
     """Makes one optimizer update, counted from 1, and lets the hooks look on."""
+    if training.watchdog is not None:
+        training.watchdog.beat(step)
     training.ready.set_learning_rate(learning_rate_factor(training, step))
     batch = training.loader.global_batch(step - 1)
     update = leave_out(training, batch) if step in training.left_out else make_update(training, batch)
     training.state.advance(batch)
     training.state.loss, training.state.lr = update.loss, update.lr
-    if update.stop_is_requested:
-        training.state.interruption = training.requests.reason
+    _heed(training, update)
     for hook in training.hooks:
         hook.after_update(training.state, update)
+
+
+def _heed(training: Training, update: Update) -> None:
+    """Notes what follows from requests and orders; all ranks come to the same."""
+    state = training.state
+    if update.stop_is_requested:
+        state.interruption = training.requests.reason
+    elif Asked.STOP in update.asked:
+        state.interruption = "the file `STOP` asked for it"
+    elif Asked.END in update.asked:
+        state.ending, state.is_at_limit = training.orders.reason_to_end() or "a limit of time is reached", True
+    state.save_is_asked = Asked.SAVE in update.asked
+
+
+def _asked_of_any(training: Training, sums: torch.Tensor) -> tuple[torch.Tensor, bool, Asked]:
+    """Returns sums over all ranks, whether any is asked to stop, and what the run is asked to do."""
+    own = sums.new_tensor([training.requests.received is not None, float(training.orders.look())])
+    *totals, requests, asked = sum_over_ranks(torch.cat([sums, own])).unbind()
+    return torch.stack(totals) if totals else sums, bool(requests > 0), Asked(int(asked))
 
 
 def make_update(training: Training, batch: GlobalBatch) -> Update:
@@ -110,8 +137,8 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
     else:
         sums = _accumulate(training, batch, scale)
     own_loss_is_finite = math.isfinite(sums[0].item())
-    requested = sums.new_tensor([training.requests.received is not None])
-    loss, trained, requests = sum_over_ranks(torch.cat([sums, requested])).tolist()
+    sums, stop_is_requested, asked = _asked_of_any(training, sums)
+    loss, trained = sums.tolist()
     counted = batch.counts.targets * topology.tp
     return Update(
         loss=loss / counted,
@@ -121,7 +148,8 @@ def make_update(training: Training, batch: GlobalBatch) -> Update:
         tokens=batch.counts.tokens,
         samples=batch.size,
         skipped=not engine.was_step_applied(),
-        stop_is_requested=requests > 0,
+        stop_is_requested=stop_is_requested,
+        asked=asked,
         own_loss_is_finite=own_loss_is_finite,
     )
 
@@ -132,9 +160,19 @@ def leave_out(training: Training, batch: GlobalBatch) -> Update:
     engine.global_steps += 1
     engine.skipped_steps += 1
     engine.global_samples += engine.train_batch_size()
-    requested = any_rank(training.requests.received is not None, device_of(engine))
-    lr = engine.get_lr()[0]
-    return Update(math.nan, 0.0, None, lr, 0, batch.size, skipped=True, stop_is_requested=requested, left_out=True)
+    _, stop_is_requested, asked = _asked_of_any(training, torch.zeros(0, device=device_of(engine)))
+    return Update(
+        loss=math.nan,
+        auxiliary_loss=0.0,
+        grad_norm=None,
+        lr=engine.get_lr()[0],
+        tokens=0,
+        samples=batch.size,
+        skipped=True,
+        stop_is_requested=stop_is_requested,
+        asked=asked,
+        left_out=True,
+    )
 
 
 def _divisor(training: Training) -> int:

@@ -53,7 +53,7 @@ class Meeting:
         spec = RunSpec.model_validate(record.resolved)
         stores = find_data(record, spec, self.console.say)
         build_ops(json.loads(run.ds_config.read_text(encoding="utf-8")), self.console.say)
-        start_process_group(self.ranks, spec.launch.timeout)
+        start_process_group(self.ranks, spec.launch)
         if attempt is None:
             attempt = self._ask_first(lambda: next_attempt(run))
             redirect_output(run.rank_log(attempt, self.ranks.rank))
@@ -71,7 +71,7 @@ class Meeting:
             return self.open_run(there, None)
         refuse_existing(there)
         build_ops(new.config.as_dict(), self.console.say)
-        start_process_group(self.ranks, new.resolved.spec.launch.timeout)
+        start_process_group(self.ranks, new.resolved.spec.launch)
 
         def create() -> tuple[RunDirectory, int]:
             run = create_run(new)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import closing
 from textwrap import indent
 
@@ -20,7 +21,7 @@ from zerotrain.checkpoint.resume import (
     refuse_unshareable,
 )
 from zerotrain.compile.resolve import ranks_of
-from zerotrain.diagnostic import error
+from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.engine.assemble import Parts, assemble
 from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.loop import train
@@ -31,25 +32,31 @@ from zerotrain.engine.setup import ReadyEngine, build_engine
 from zerotrain.engine.state import TrainState
 from zerotrain.errors import RunError
 from zerotrain.monitor.console import Console
+from zerotrain.monitor.hang import Standing, Watchdog
 from zerotrain.monitor.sinks.console import ConsoleSink
 from zerotrain.monitor.sinks.table import open_sinks
-from zerotrain.runs.attempts import Attempt, end_attempt, refuse_finished, write_attempt
+from zerotrain.runs.attempts import Attempt, end_attempt, write_attempt
 from zerotrain.runs.catalogue import Checkpoint
+from zerotrain.runs.ending import refuse_finished
 from zerotrain.runs.history import curve
 from zerotrain.runs.identity import identity_hash
 from zerotrain.runs.record import read_record
 from zerotrain.spec.run import ExportSpec, RunSpec
+from zerotrain.units import TimeSpan
 
 
-def run_attempt(run: OpenedRun, ranks: Ranks, console: Console, requests: StopRequests) -> bool:
+def run_attempt(
+    run: OpenedRun, ranks: Ranks, console: Console, requests: StopRequests, end: Callable[[Diagnostic], None]
+) -> bool:
     """Trains a run to its end, from its newest complete checkpoint if it has one.
 
-    Returns False when someone has asked to stop: a checkpoint is saved, and another attempt goes on from it. Raises
-    ZerotrainError for what a user can put right.
+    Returns False when someone has asked to stop: a checkpoint is saved, and another attempt goes on from it. Which rank
+    hangs is told to `end`, which does not return. Raises ZerotrainError for what a user can put right.
     """
     record = read_record(run.directory)
     spec = RunSpec.model_validate(record.resolved)
-    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, console, requests)
+    watchdog = _watchdog(run, spec, ranks, end)
+    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, console, requests, watchdog)
     refuse_finished(run.directory)
     checkpoint = _checkpoint(parts)
     _begin(parts, checkpoint)
@@ -64,6 +71,14 @@ def run_attempt(run: OpenedRun, ranks: Ranks, console: Console, requests: StopRe
     if state.interruption is not None:
         return _stop(parts, state)
     return _finish(parts, state)
+
+
+def _watchdog(run: OpenedRun, spec: RunSpec, ranks: Ranks, end: Callable[[Diagnostic], None]) -> Watchdog | None:
+    limit = spec.health.hang
+    if limit is None:
+        return None
+    assert isinstance(limit, TimeSpan), "a run is made of what is settled"
+    return Watchdog(Standing(run.directory, run.attempt, ranks.rank, ranks.world_size, limit), end)
 
 
 def _checkpoint(parts: Parts) -> Checkpoint | None:
@@ -128,7 +143,8 @@ def _finish(parts: Parts, state: TrainState) -> bool:
     if parts.ranks.is_first:
         if parts.spec.export is not None:
             _export(parts, parts.spec.export)
-        end_attempt(parts.run, parts.attempt, "finished", last_step=state.step, reason=state.ending)
+        facts = {"last_step": state.step, "reason": state.ending, "is_at_limit": state.is_at_limit}
+        end_attempt(parts.run, parts.attempt, "finished", **facts)
     return True
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import shorten
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.engine.interruption import StoppedEarly, StopRequests
@@ -85,7 +85,13 @@ class Session:
         else:
             run = meeting.make_run(target, overrides, continues=continues)
         self.opened, self.attempt = run.directory, run.attempt
-        return run_attempt(run, self.ranks, self.console, self.requests)
+        return run_attempt(run, self.ranks, self.console, self.requests, self._end)
+
+    def _end(self, finding: Diagnostic) -> NoReturn:
+        """Ends this process at once, from any thread, and tells why."""
+        reason = f"{finding.code} {finding.name}: {finding.message}"
+        self._fail(Failure(self.ranks.rank, time.time(), reason, [finding], ""))
+        os._exit(1)
 
     def _note_stop(self, reason: str) -> None:
         if self.opened is None or self.attempt is None or has_failed(self.opened, self.attempt):

@@ -33,6 +33,7 @@ from zerotrain.engine.quirks import (
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.readback import refuse_differences
 from zerotrain.engine.recorder import RecordingDict
+from zerotrain.engine.rollcall import call_roll
 from zerotrain.hardware.probe import cpu_count
 from zerotrain.modeling.adapters import add_adapter
 from zerotrain.modeling.batch_norm import even_out, normalize_in_fp32
@@ -44,6 +45,7 @@ from zerotrain.modeling.recompute import enable_recompute
 from zerotrain.modeling.sequence import divide_attention
 from zerotrain.modeling.unwrap import module_of
 from zerotrain.runs.layout import RunDirectory
+from zerotrain.spec.launch import LaunchSpec
 from zerotrain.spec.run import RunSpec
 from zerotrain.units import TimeSpan
 
@@ -61,14 +63,19 @@ class ReadyEngine:
             group["lr"] = peak * factor
 
 
-def start_process_group(ranks: Ranks, timeout: TimeSpan) -> None:
-    """Lets the ranks meet; on a CPU also shares the processors among them."""
+def start_process_group(ranks: Ranks, launch: LaunchSpec) -> None:
+    """Lets the ranks meet; on a CPU also shares the processors among them.
+
+    Raises EngineError with the ranks that do not come.
+    """
+    call_roll(ranks, launch.start_timeout)
     if on_cpu():
         if "OMP_NUM_THREADS" not in os.environ:
             torch.set_num_threads(max(1, cpu_count() // ranks.local_world_size))
     else:
         accelerator().set_device(ranks.local_rank)
-    deepspeed.init_distributed(timeout=timedelta(seconds=timeout.seconds), auto_mpi_discovery=False, verbose=False)
+    timeout = timedelta(seconds=launch.timeout.seconds)
+    deepspeed.init_distributed(timeout=timeout, auto_mpi_discovery=False, verbose=False)
 
 
 def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callable[[str], None]) -> ReadyEngine:

@@ -26,6 +26,11 @@ class TrainState:
     interruption: str | None = None
     """Why this attempt ends with this step; another one goes on."""
 
+    is_at_limit: bool = False
+    """True when the ending is that of a limit of time."""
+    save_is_asked: bool = False
+    """True when someone asks for a checkpoint of this step."""
+
     def is_over(self, last_step: int) -> bool:
         """Tells whether no update follows in this attempt at a run that ends with `last_step`, or before it."""
         return self.step >= last_step or self.ending is not None or self.interruption is not None

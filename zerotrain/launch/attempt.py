@@ -25,8 +25,8 @@ from zerotrain.runs.attempts import (
     last_attempt,
     next_attempt,
     read_attempt,
-    refuse_finished,
 )
+from zerotrain.runs.ending import refuse_finished
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
 from zerotrain.spec.launch import LaunchSpec

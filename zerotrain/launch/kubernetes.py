@@ -124,7 +124,7 @@ def _spec_of_pods(spec: RunSpec, launch: KubernetesLaunch, name: str) -> RunSpec
     else:
         endpoint = f"{first_pod(name, launch)}:{launch.port}"
         inside = TorchrunLaunch(type="torchrun", rendezvous="static", endpoint=endpoint)
-    shared = {name: getattr(launch, name) for name in ("timeout", "grace", "environment")}
+    shared = {name: getattr(launch, name) for name in ("timeout", "start_timeout", "grace", "environment")}
     inside = inside.model_copy(update=shared)
     return spec.model_copy(update={"launch": inside})
 

@@ -19,7 +19,7 @@ from zerotrain.spec.run import RunSpec
 
 _OUT_OF_MEMORY = "ZT816"
 
-_TRANSIENT = {"ZT711", "ZT805", "ZT806", _OUT_OF_MEMORY}
+_TRANSIENT = {"ZT711", "ZT766", "ZT817", "ZT818", "ZT805", "ZT806", _OUT_OF_MEMORY}
 """Findings after which the same run may well succeed: a fault of a machine, or one that nobody knows. ZT711: a
 checkpoint that turned out damaged is passed over the next time."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import TracebackType
 
 import torch
 
@@ -24,6 +26,27 @@ class Speed:
         if self.flops_per_token is None or self.peak_flops is None:
             return None
         return tokens_per_second * self.flops_per_token / (self.peak_flops * self.world_size)
+
+
+class LoadingClock:
+    """Seconds that this rank has spent on reading batches; tells `read` of each."""
+
+    def __init__(self, read: Callable[[], None] = lambda: None) -> None:
+        self._read, self._seconds, self._start = read, 0.0, 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._seconds += time.perf_counter() - self._start
+        self._read()
+
+    def take(self) -> float:
+        """Returns the seconds since the last time this was called."""
+        taken, self._seconds = self._seconds, 0.0
+        return taken
 
 
 class StepClock:

@@ -13,10 +13,8 @@ from typing import Any, Literal
 
 from zerotrain.diagnostic import Diagnostic, Place, Severity, error
 from zerotrain.errors import RunError
-from zerotrain.runs.catalogue import catalogue
 from zerotrain.runs.files import write_json
 from zerotrain.runs.layout import RunDirectory
-from zerotrain.runs.record import read_record
 
 Outcome = Literal["running", "finished", "failed", "stopped"]
 
@@ -39,6 +37,8 @@ class Attempt:
     last_step: int | None = None
     reason: str | None = None
     """Why it ended; of one that finished, why before the last step of the run."""
+    is_at_limit: bool = False
+    """True when it finished at a limit of time, which may be raised."""
     host: str | None = None
     """Machine of rank 0."""
     pid: int | None = None
@@ -49,32 +49,6 @@ def attempts(run: RunDirectory) -> list[Attempt]:
     """Returns the attempts in order; one whose record is missing or damaged is left out."""
     found = [read_attempt(run, number) for number in sorted(_numbers(run))]
     return [attempt for attempt in found if attempt is not None]
-
-
-def is_finished(run: RunDirectory) -> bool:
-    """Tells whether an attempt has brought the run to its end, and its last checkpoint is still there."""
-    return _last_of_all(run) is not None
-
-
-def refuse_finished(run: RunDirectory) -> None:
-    """Raises RunError when the run is finished."""
-    last = _last_of_all(run)
-    if last is None:
-        return
-    steps = read_record(run).steps
-    message = f"the run stopped early, after {last.last_step} of {steps} steps: {last.reason}"
-    if last.reason is None:
-        message = f"the run has made all its {steps} steps"
-    raise RunError(error("ZT709", "finished-run", message, help="start a new run from its export"))
-
-
-def _last_of_all(run: RunDirectory) -> Attempt | None:
-    """Returns the attempt that ended the run: by its last step, which may have been moved since, or before it."""
-    steps = [checkpoint.manifest.step for checkpoint in catalogue(run)[0]]
-    ended = [attempt for attempt in attempts(run) if attempt.outcome == "finished" and attempt.last_step in steps]
-    if not ended or (ended[-1].reason is None and (ended[-1].last_step or 0) < read_record(run).steps):
-        return None
-    return ended[-1]
 
 
 def last_attempt(run: RunDirectory) -> int:

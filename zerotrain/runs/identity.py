@@ -45,6 +45,7 @@ EFFECTS: Mapping[str, Effect] = {
     "export": "execution",
     "hardware": "execution",
     "launch": "execution",
+    "limits": "execution",
     "software": "execution",
     "expect": "execution",
 }

@@ -72,6 +72,16 @@ class RunDirectory:
         """Hugging Face weights."""
         return self.root / "export"
 
+    @property
+    def save_order(self) -> Path:
+        """A file that asks for a checkpoint by being there."""
+        return self.root / "SAVE"
+
+    @property
+    def stop_order(self) -> Path:
+        """A file that asks for a checkpoint and the end of the attempt."""
+        return self.root / "STOP"
+
     def attempt(self, number: int) -> Path:
         """Logs of one attempt, counted from 1."""
         return self.logs / f"attempt-{number}"

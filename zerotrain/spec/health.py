@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zerotrain.spec.base import PositiveFloat, PositiveInt, Spec
+from zerotrain.spec.base import Auto, PositiveFloat, PositiveInt, Spec, Time
 
 
 class NonFiniteSpec(Spec):
@@ -33,9 +33,25 @@ class LossSpikeSpec(Spec):
     """Rollbacks of the whole run; the next spike stops it."""
 
 
+class StragglerSpec(Spec):
+    """A rank that is slower than the others, for which all wait in every step."""
+
+    every: PositiveInt = 100
+    """Steps from one comparison of the ranks to the next."""
+    factor: PositiveFloat = 2.0
+    """A rank is slow when it takes so many times as long as most, to read its data or for a computation of its own."""
+    patience: PositiveInt = 3
+    """Comparisons in a row in which a rank is slow before it is named."""
+
+
 class HealthSpec(Spec):
     """What is done when training goes wrong."""
 
     nonfinite: NonFiniteSpec = NonFiniteSpec()
     loss_spike: LossSpikeSpec | None = None
     """Look for leaps of the loss; `null`: do not."""
+    straggler: StragglerSpec | None = StragglerSpec()
+    """Look for slow ranks; `null`: do not."""
+    hang: Time | Auto | None = "auto"
+    """How long a rank may read no batch and begin no step before it counts as hung; the run then fails and names it.
+    `auto`: two thirds of `launch.timeout`, so that this comes first; `null`: ranks are not watched."""

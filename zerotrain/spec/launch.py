@@ -32,6 +32,8 @@ _Line = Annotated[str, AfterValidator(_one_line)]
 class _Launch(Spec):
     timeout: Time = TimeSpan.parse("30 minutes")
     """How long a rank waits for the others, when they meet and in every collective operation, before the run fails."""
+    start_timeout: Time = TimeSpan.parse("15 minutes")
+    """How long ranks wait for each other at the start, before those that did not come are named."""
     grace: Time = TimeSpan.parse("60 seconds")
     """How long ranks that are asked to stop may take to save a checkpoint, before they are killed."""
     environment: dict[str, str] = {}

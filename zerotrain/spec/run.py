@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from zerotrain.spec.base import Auto, Beta, Bool, Length, NonNegativeFloat, NonNegativeInt, PositiveInt, RawKeys, Spec
+from zerotrain.spec.base import (
+    Auto,
+    Beta,
+    Bool,
+    Length,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    RawKeys,
+    Spec,
+)
 from zerotrain.spec.data import DataSpec
 from zerotrain.spec.health import HealthSpec
 from zerotrain.spec.launch import LaunchSpec, LocalLaunch
@@ -60,6 +71,9 @@ class CheckpointSpec(Spec):
     """Newest checkpoints that are kept."""
     keep_best: KeepBestSpec | None = None
     """Keep the checkpoint of the best evaluation too; `null`: only the newest ones."""
+    at_start: Bool = False
+    """Save a checkpoint before the first step and load it, so that a path, a quota or a permission that does not do is
+    found at once. It is removed again."""
     asynchronous: Bool = False
     """Go on training while a checkpoint is written: ranks wait only for a copy in host memory, which must have room for
     all of it. The last checkpoint of an attempt is waited for."""
@@ -108,6 +122,15 @@ class EmaSpec(Spec):
     """Updates from one time that weights enter the average to the next; skipped updates do not count."""
     evaluate: Bool = False
     """Measure the average as well; its metrics have the prefix `ema_`."""
+
+
+class LimitsSpec(Spec):
+    """Time after which the run ends, with an evaluation, a checkpoint and its export; more of it lets the run go on."""
+
+    hours: PositiveFloat | None = None
+    """Wall-clock hours of all attempts together, from their start; `null`: as long as it takes."""
+    gpu_hours: PositiveFloat | None = None
+    """The same times the ranks; `null`: as much as it takes."""
 
 
 class MonitorSpec(Spec):
@@ -207,6 +230,7 @@ class RunSpec(Spec):
     """Average the weights over the updates; `null`: no average."""
     health: HealthSpec = HealthSpec()
     monitor: MonitorSpec = MonitorSpec()
+    limits: LimitsSpec = LimitsSpec()
     export: ExportSpec | None = None
     """Export at the end of training; `null`: only on request."""
     hardware: HardwareSpec = HardwareSpec()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.diagnostic import Diagnostic
+from zerotrain.units import TimeSpan
 
 
 @reported_by("a rank", "ZT760", "nonfinite-update")
@@ -50,6 +51,17 @@ def nonfinite_weights() -> None:
     """
 
 
+@reported_by("a rank", "ZT766", "hung-rank")
+def hung_rank() -> None:
+    """A rank has not moved for longer than it may.
+
+    Why: the other ranks wait for it in a collective operation, for ever or until the process group gives up without a
+    name. Every rank writes its stack to its log; the one that does not wait for others, or does not answer, is named.
+    Wrong: a data set on a file system that hangs, a process that is stopped, a machine that is gone
+    Right: the rank's log and machine looked at; with `launch.max_restarts` the run goes on by itself
+    """
+
+
 @reported_by("a rank", "ZT767", "rolled-back")
 def rolled_back() -> None:
     """The run goes on from its last checkpoint, without the batch at which the loss leapt.
@@ -58,6 +70,17 @@ def rolled_back() -> None:
     this does not count as a restart.
     Wrong: `zerotrain train SPEC --fresh` after a spike
     Right: `zerotrain resume RUN`
+    """
+
+
+@reported_by("a rank", "ZT768", "slow-rank")
+def slow_rank() -> None:
+    """A rank is slower than the others, in reading its data or in computing.
+
+    Why: all ranks wait for the slowest in every step, so that the whole run is as slow as that one; step times alone do
+    not show which it is.
+    Wrong: a GPU that is too hot, a machine that does something else too, a disk that is shared with others
+    Right: another machine in its place, or `launch.exclude`
     """
 
 
@@ -89,12 +112,30 @@ def idle_spike_watch(case: Case) -> Iterator[Diagnostic]:
         yield case.warning("health.loss_spike.window", message, help=f"use at most {horizon.value}")
 
 
+@rule("ZT772", "late-watchdog")
+def late_watchdog(case: Case) -> Iterator[Diagnostic]:
+    """The process group gives up before the watchdog does.
+
+    Why: a collective operation that takes longer than `launch.timeout` fails on the ranks that wait, and none of them
+    knows for whom; the watchdog does, if it comes first.
+    Wrong: `health: {hang: 1 hour}` with the usual `launch.timeout` of 30 minutes
+    Right: `health: {hang: 20 minutes}`
+    """
+    hang, timeout = case.spec.health.hang, case.spec.launch.timeout
+    if isinstance(hang, TimeSpan) and hang.seconds >= timeout.seconds:
+        message = f"ranks give up after {timeout}, before the watchdog names the one that hangs after {hang}"
+        yield case.warning("health.hang", message, help="make it shorter, or raise `launch.timeout`")
+
+
 RULES: tuple[Rule, ...] = (
     nonfinite_update,
     loss_spike,
     loss_scale_at_floor,
     nonfinite_weights,
+    hung_rank,
     rolled_back,
+    slow_rank,
     rollback_to_the_start,
     idle_spike_watch,
+    late_watchdog,
 )

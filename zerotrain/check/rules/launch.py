@@ -45,6 +45,27 @@ def out_of_memory() -> None:
     """
 
 
+@reported_by("a rank", "ZT817", "absent-ranks")
+def absent_ranks() -> None:
+    """Ranks did not come when all were to meet.
+
+    Why: a machine did not start, prepares its data longer than the others, or cannot reach the first one; torch's own
+    message names nobody.
+    Wrong: a hostfile with a machine that is down
+    Right: that machine left out with `launch.exclude`, or `launch: {start_timeout: 1 hour}` for a slow one
+    """
+
+
+@reported_by("a rank", "ZT818", "unmet-ranks")
+def unmet_ranks() -> None:
+    """A rank cannot get to where all meet.
+
+    Why: the name of the first machine is not known here, its port is taken or closed, or rank 0 has not started.
+    Wrong: `launch: {type: torchrun, endpoint: "localhost:29500"}` on several machines
+    Right: an address that every machine can reach
+    """
+
+
 @reported_by("the engine", "ZT803", "engine-differs")
 def engine_differs() -> None:
     """The engine does not use what was compiled.
@@ -314,6 +335,8 @@ RULES: tuple[Rule, ...] = (
     failed_worker,
     killed_worker,
     out_of_memory,
+    absent_ranks,
+    unmet_ranks,
     leaking_documents,
     named_devices,
     other_deepspeed,
