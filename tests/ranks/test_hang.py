@@ -22,15 +22,20 @@ torch.nn.modules.module.register_module_forward_pre_hook(hang_at_the_reader)
 """
 
 SLOW = """
-import os, threading
+import os, time
+{module}
 
-def grind():
-    while True:
-        sum(range(1000))
+def slow(*arguments, do={name}, **options):
+    time.sleep({seconds})
+    return do(*arguments, **options)
 
 if os.environ["RANK"] == "1":
-    threading.Thread(target=grind, daemon=True).start()
+    {name} = slow
 """
+SLOW_DISK = SLOW.format(
+    module="import zerotrain.data.stores.packed as packed", name="packed.SampleStore.batch", seconds=0.5
+)
+SLOW_PROCESSOR = SLOW.format(module="import torch", name="torch.mm", seconds=0.2)
 
 
 @pytest.fixture
@@ -63,11 +68,14 @@ def test_a_long_step_is_no_hang(prepared):
     assert attempts(result.run)[0].outcome == "finished"
 
 
-def test_a_slow_rank_is_named_with_what_it_is_slow_at(prepared):
+@pytest.mark.parametrize(
+    ("script", "chore"), [(SLOW_DISK, "to read its data"), (SLOW_PROCESSOR, "to compute the same as all")]
+)
+def test_a_slow_rank_is_named_with_what_it_is_slow_at(prepared, script, chore):
     changes = {"horizon": "6 steps", "health.straggler": {"every": 2, "factor": 3.0, "patience": 2}}
 
-    result = prepared(changes, SLOW, 2)
+    result = prepared(changes, script, 2)
 
-    (event, *_) = [event for event in events(result.run) if event.code == "ZT768"]
+    (event,) = [event for event in events(result.run) if event.code == "ZT768" and chore in event.message]
     assert event.message.startswith("rank 1 takes ")
     assert "warning[ZT768] slow-rank" in result.output
