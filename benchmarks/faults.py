@@ -27,8 +27,9 @@ from typing import Any
 import yaml
 
 from zerotrain.hardware.probe import descendants
-from zerotrain.runs.attempts import attempts, is_finished
+from zerotrain.runs.attempts import attempts
 from zerotrain.runs.catalogue import Checkpoint, altered_files, catalogue
+from zerotrain.runs.ending import is_finished
 from zerotrain.runs.history import curve
 from zerotrain.runs.layout import RunDirectory
 
@@ -56,6 +57,7 @@ SPEC: dict[str, Any] = {
     "schedule": {"type": "cosine"},
     "checkpoint": {"save_every": "5 steps", "keep_last": 3, "verify": "full"},
     "hardware": {"gpus_per_node": 2},
+    "health": {"hang": "15 seconds"},
     "launch": {"type": "local", "max_restarts": 1000, "restart_delay": "1 seconds"},
 }
 
@@ -157,6 +159,16 @@ def ask_a_rank_to_stop(trial: Trial) -> bool:
     return True
 
 
+def stop_one_rank(trial: Trial) -> bool:
+    """SIGSTOP of one rank in training, as when a process hangs; the watchdog of the other ends both."""
+    if not trial.wait_for_a_moment() or len(trial.workers()) < 2 or not all(map(_listens, trial.workers())):
+        return False
+    step = max(curve(trial.run), default=0)
+    if not trial.wait(lambda: max(curve(trial.run), default=0) > step) or step > STEPS - 200:
+        return False
+    return _kill(trial.draw.choice(trial.workers()), signal.SIGSTOP)
+
+
 def damage_a_checkpoint(trial: Trial) -> bool:
     """SIGKILL of all, then a file of the newest checkpoint is truncated, altered by one bit, or removed."""
     if not kill_all(trial):
@@ -185,6 +197,7 @@ FAULTS: Mapping[str, Callable[[Trial], bool]] = {
         kill_all,
         ask_the_launcher_to_stop,
         ask_a_rank_to_stop,
+        stop_one_rank,
         damage_a_checkpoint,
     )
 }

@@ -107,6 +107,7 @@ def result(ours: list[float], theirs: list[float]) -> str:
 def our_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
     """Yields after every step of the real loop, with its real hooks."""
     from zerotrain.engine.assemble import Parts, assemble
+    from zerotrain.engine.interruption import StopRequests
     from zerotrain.engine.loop import train_step
     from zerotrain.engine.setup import build_engine
     from zerotrain.engine.state import TrainState
@@ -116,7 +117,7 @@ def our_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
 
     spec, record = read(run)
     ready = build_engine(run.directory, spec, record.data, lambda text: None)
-    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, SILENT)
+    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, SILENT, StopRequests(), None)
     with closing(open_sinks(run.directory, spec.monitor, ranks.rank, 1, ConsoleSink(SILENT, STEPS))) as sink:
         training = assemble(parts, ready, None, TrainState(), None, sink)
         ready.engine.train()
@@ -136,15 +137,18 @@ def hand_written_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
     config = json.loads(run.directory.ds_config.read_text())
     model = load_model(spec.model, config, spec.seed)
     model.config.use_cache = False
-    engine, *_ = deepspeed.initialize(model=model, model_parameters=list(model.parameters()), config=config)
+    trained: Any = list(model.parameters())  # DeepSpeed's annotation asks for a module
+    engine, *_ = deepspeed.initialize(model=model, model_parameters=trained, config=config)
     engine.train()
     losses = []
     for micro_batches in batches_in_memory(run, ranks):
+        loss = None
         for inputs, labels in micro_batches:
             logits = engine(**inputs, use_cache=False).logits
             loss = functional.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=-100)
             engine.backward(loss)
             engine.step()
+        assert loss is not None
         losses.append(loss.item())
         yield
 

@@ -94,11 +94,11 @@ def wrong_export() -> None:
 
 @reported_by("continuing a run", "ZT709", "finished-run")
 def finished_run() -> None:
-    """The run has already made all its steps.
+    """The run has already made all its steps, or has ended at one of its `limits`.
 
     Why: there is nothing left to train.
     Wrong: `zerotrain resume` of a finished run
-    Right: a new run that starts from its export
+    Right: a new run that starts from its export, or `zerotrain resume RUN limits.hours=48`
     """
 
 
