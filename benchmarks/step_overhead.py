@@ -107,6 +107,7 @@ def result(ours: list[float], theirs: list[float]) -> str:
 def our_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
     """Yields after every step of the real loop, with its real hooks."""
     from zerotrain.engine.assemble import Parts, assemble
+    from zerotrain.engine.errands import Errands
     from zerotrain.engine.interruption import StopRequests
     from zerotrain.engine.loop import train_step
     from zerotrain.engine.setup import build_engine
@@ -117,7 +118,8 @@ def our_loop(run: OpenedRun, ranks: Ranks) -> Iterator[None]:
 
     spec, record = read(run)
     ready = build_engine(run.directory, spec, record.data, lambda text: None)
-    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, SILENT, StopRequests(), None)
+    errands = Errands(run.directory, spec, run.attempt, ranks.rank == 0)
+    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, SILENT, StopRequests(), None, errands)
     with closing(open_sinks(run.directory, spec.monitor, ranks.rank, 1, ConsoleSink(SILENT, STEPS))) as sink:
         training = assemble(parts, ready, None, TrainState(), None, sink)
         ready.engine.train()

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+from uuid import uuid4
 
+import boto3
 import pytest
 import yaml
+from moto.server import ThreadedMotoServer
 
 from zerotrain.runs.history import curve, rows
 from zerotrain.runs.layout import RunDirectory
@@ -186,3 +189,23 @@ def train(ranks: Ranks, tmp_path_factory: pytest.TempPathFactory) -> Train:
         return ranks.train(tmp_path_factory.mktemp("run"), changes or {}, ranks_, **options)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Returns the URL of an empty bucket; the environment has what is needed to reach it."""
+    access = {"AWS_ACCESS_KEY_ID": "someone", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    for name, value in {**access, "AWS_ENDPOINT_URL": s3_server}.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{uuid4().hex}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"

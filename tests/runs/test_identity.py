@@ -85,6 +85,7 @@ EXPECTED = {
         "hardware",
         "launch",
         "limits",
+        "archive",
         "software",
         "expect",
     },

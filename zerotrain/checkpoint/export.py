@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.errors import CheckpointError, reason_of
 from zerotrain.modeling.load import MODELS, model_config
 from zerotrain.runs.catalogue import Checkpoint, catalogue, reading
+from zerotrain.runs.exports import SIGNATURE
 from zerotrain.runs.files import write_json
 from zerotrain.runs.history import evaluations
 from zerotrain.runs.improvement import best_checkpoint
@@ -36,9 +37,6 @@ from zerotrain.units import format_count
 
 Trained = Callable[[], StateDict]
 """Reads the weights that were trained, or their average."""
-
-SIGNATURE = "zerotrain.json"
-"""File in an export that tells where it comes from, and that it may be replaced by a newer one."""
 
 BEST = "best"
 """Tag that stands for the checkpoint with the best evaluation."""
@@ -95,7 +93,7 @@ def export_run(
         with reading(checkpoint):
             parameters = write(draft, spec, checkpoint, trained, DTYPES[chosen])
         _write_inputs(draft, record, spec)
-        _sign(draft, record, checkpoint, kind)
+        _sign(draft, record, checkpoint, {"weights": kind, "dtype": chosen, "is_adapter": is_alone})
         shutil.rmtree(directory, ignore_errors=True)
         draft.rename(directory)
     except OSError as broken:
@@ -128,10 +126,9 @@ def _weights(run: RunDirectory, spec: RunSpec, asked: str | None) -> Weights:
     return "ema" if spec.ema is not None and asked != "model" else "model"
 
 
-def _sign(directory: Path, record: RunRecord, checkpoint: Checkpoint, weights: Weights) -> None:
-    origin = {"run": record.name, "checkpoint": checkpoint.manifest.tag, "weights": weights}
-    origin |= {"convergence_hash": record.convergence_hash}
-    write_json(directory / SIGNATURE, origin)
+def _sign(directory: Path, record: RunRecord, checkpoint: Checkpoint, how: Mapping[str, Any]) -> None:
+    origin = {"run": record.name, "checkpoint": checkpoint.manifest.tag, "step": checkpoint.manifest.step}
+    write_json(directory / SIGNATURE, {**origin, **how, "convergence_hash": record.convergence_hash})
 
 
 def _checkpoint(run: RunDirectory, spec: RunSpec, tag: str | None) -> Checkpoint:

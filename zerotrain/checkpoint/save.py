@@ -126,7 +126,7 @@ class Saver:
         if failure is not None:
             return self._give_up(self._partial(tag), failure)
         if dist.get_rank() == 0:
-            self._remove_old()
+            self.remove_old()
         return None
 
     def _partial(self, tag: str) -> Path:
@@ -192,7 +192,8 @@ class Saver:
             return reason_of(failure)
         return None
 
-    def _remove_old(self) -> None:
+    def remove_old(self) -> None:
+        """Removes the checkpoints that need not stay; one rank alone calls this."""
         complete, _ = catalogue(self.run)
         for checkpoint in self.retention.doomed(complete):
             # A directory that is being removed must not look like a checkpoint any more.

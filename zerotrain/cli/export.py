@@ -14,7 +14,9 @@ from zerotrain.runs.record import read_record
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument("directory", metavar="RUN", type=Path, help="a run directory, such as runs/quickstart")
-    parser.add_argument("-o", "--output", metavar="DIR", type=Path, required=True, help="where the weights go")
+    parser.add_argument(
+        "-o", "--output", metavar="DIR", required=True, help="where the weights go: a directory or a URL"
+    )
     parser.add_argument("--dtype", choices=("fp32", "bf16", "fp16"), help="format; by default the training dtype")
     parser.add_argument("--checkpoint", metavar="TAG", help="which checkpoint, or `best`; by default the newest")
     parser.add_argument(
@@ -35,9 +37,13 @@ def run(given: argparse.Namespace) -> int:
     read_record(source)
     refuse_missing_packages()
     os.environ["DS_ACCELERATOR"] = "cpu"  # weights are only merged: leave the accelerators alone
+    from zerotrain.checkpoint.archive import export_to
     from zerotrain.checkpoint.export import export_run
 
-    chosen = {"tag": given.checkpoint, "weights": given.weights, "adapter": given.adapter}
-    exported = export_run(source, given.output, dtype=given.dtype, **chosen)
-    print(f"{exported.directory}: {exported}, read back and compared")
+    chosen = {"tag": given.checkpoint, "weights": given.weights, "adapter": given.adapter, "dtype": given.dtype}
+    if "://" in given.output:
+        exported = export_to(given.output, source, **chosen)
+    else:
+        exported = export_run(source, Path(given.output), **chosen)
+    print(f"{given.output}: {exported}, read back and compared")
     return 0

@@ -27,6 +27,8 @@ VERBS = {
     "status": "tell where a run stands",
     "logs": "print or follow what a rank says",
     "export": "write Hugging Face weights of a run",
+    "archive": "copy a run to another place, such as s3://bucket/runs",
+    "fetch": "bring an archived run back, to go on with it",
     "schema": "print the JSON Schema of specs, for editors",
 }
 

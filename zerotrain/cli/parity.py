@@ -31,7 +31,7 @@ _ROUGHER = 200
 
 _BOTH = (
     *("schedule={type: constant}", "evaluation={every: null}", "checkpoint={keep_last: 1}"),
-    *("export=null", "monitor={tensorboard: false}"),
+    *("export=null", "archive=null", "monitor={tensorboard: false}"),
 )
 """What is left out of both runs, because it is not what is compared."""
 

@@ -219,6 +219,10 @@ def _lengths(spec: RunSpec, ranks: Topology) -> Iterator[Change]:
         if getattr(schedule, field, None) is not None:
             yield Change(f"schedule.{field}", str(getattr(schedule, field)), "1 steps")
     yield Change("checkpoint.save_every", _text(spec.checkpoint.save_every), "1 steps")
+    if spec.export is not None and spec.export.every is not None:
+        yield Change("export.every", str(spec.export.every), "2 steps")
+    if spec.archive is not None:
+        yield Change("archive", _dumped(spec.archive), None)
     if spec.data.validation:
         samples = min(spec.evaluation.max_samples or 4, 4)
         yield Change("evaluation.max_samples", spec.evaluation.max_samples, samples)

@@ -250,8 +250,13 @@ class _Settling:
         update = {
             "dtype": self._settle("export.dtype", export.dtype, usual, f"`precision.dtype` is `{dtype}`"),
             "weights": self._settle("export.weights", export.weights, weights, why),
+            "every": self._length("export.every", export.every),
         }
         return export.model_copy(update=update)
+
+    def archive(self) -> Spec | None:
+        archive = self.spec.archive
+        return archive and archive.model_copy(update={"every": self._length("archive.every", archive.every)})
 
     def hardware(self) -> Spec:
         hardware, topology = self.spec.hardware, self.topology
@@ -347,6 +352,7 @@ _SECTIONS: Mapping[str, Callable[[_Settling], Any]] = {
     "precision": _Settling.precision,
     "zero": _Settling.zero,
     "export": _Settling.export,
+    "archive": _Settling.archive,
     "hardware": _Settling.hardware,
     "launch": _Settling.launch,
     "health": _Settling.health,

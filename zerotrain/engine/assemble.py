@@ -23,6 +23,7 @@ from zerotrain.data.loader import Loader
 from zerotrain.data.stores.table import open_samples
 from zerotrain.diagnostic import Diagnostic, Severity
 from zerotrain.engine.device import device_of, evaluating
+from zerotrain.engine.errands import Errands, RunErrands, errand_intervals
 from zerotrain.engine.evaluate import evaluate
 from zerotrain.engine.health import Health, nonfinite_weights, read_past
 from zerotrain.engine.hooks import Average, Evaluate, LogUpdates, Save
@@ -84,6 +85,7 @@ class Parts:
     console: Console
     requests: StopRequests
     watchdog: Watchdog | None
+    errands: Errands
 
     @property
     def topology(self) -> Topology:
@@ -153,7 +155,10 @@ def assemble(
         parts.console.say("saving and loading a checkpoint, to see that it can be done")
         rehearse_checkpoint(saver, average, checkpoint_bytes(settle(spec, surroundings())))
     save = _saving(parts, ready, saver)
-    hooks.append(Save(save, watch, sink, clock, parts.attempt, _steps(spec.checkpoint.save_every), steps))
+    intervals = [*errand_intervals(spec).values(), *filter(None, [_steps(spec.checkpoint.save_every)])]
+    hooks.append(Save(save, watch, sink, clock, parts.attempt, intervals, steps))
+    parts.errands.tidy = saver.remove_old
+    hooks.append(RunErrands(parts.errands, steps, sink, parts.console))
     if checkpoint is not None:
         file = parts.run.attempt(parts.attempt) / "receipt.json" if parts.ranks.is_first else None
         hooks.append(Receipt(checkpoint.manifest.tag, loader, curve(parts.run), file, parts.console.say))

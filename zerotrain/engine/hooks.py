@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,19 +112,20 @@ class Evaluate:
 
 @dataclass
 class Save:
-    """Saves every so many updates, after the last, and when an evaluation was the best."""
+    """Saves at intervals, after the last update, and when an evaluation was the best."""
 
     save: Callable[[TrainState], None]
     watch: Watch
     sink: Sink
     clock: StepClock
     attempt: int
-    every: int | None
+    intervals: Sequence[int]
+    """Steps; a checkpoint is saved at every multiple of any of them."""
     last_step: int
 
     def after_update(self, state: TrainState, update: Update) -> None:
         """Saves when it is time, and notes for how many seconds training stood still."""
-        is_due = bool(self.every) and state.step % self.every == 0
+        is_due = any(state.step % every == 0 for every in self.intervals)
         if state.is_over(self.last_step) or is_due or state.save_is_asked or self.watch.wants_saved(state.step):
             start = time.perf_counter()
             self.save(state)

@@ -11,6 +11,7 @@ from textwrap import indent
 
 import torch.distributed as dist
 
+from zerotrain.checkpoint.archive import archive_run
 from zerotrain.checkpoint.average import WeightAverage
 from zerotrain.checkpoint.export import BEST, export_run
 from zerotrain.checkpoint.generate import generate
@@ -21,8 +22,9 @@ from zerotrain.checkpoint.resume import (
     refuse_unshareable,
 )
 from zerotrain.compile.resolve import ranks_of
-from zerotrain.diagnostic import Diagnostic, error
+from zerotrain.diagnostic import Diagnostic, error, warning
 from zerotrain.engine.assemble import Parts, assemble
+from zerotrain.engine.errands import Errands, as_line, refuse_unreachable_archive
 from zerotrain.engine.interruption import StopRequests
 from zerotrain.engine.loop import train
 from zerotrain.engine.meet import OpenedRun
@@ -30,7 +32,7 @@ from zerotrain.engine.quirks import replay_bias_correction
 from zerotrain.engine.ranks import Ranks
 from zerotrain.engine.setup import ReadyEngine, build_engine
 from zerotrain.engine.state import TrainState
-from zerotrain.errors import RunError
+from zerotrain.errors import CheckpointError, RunError
 from zerotrain.monitor.console import Console
 from zerotrain.monitor.hang import Standing, Watchdog
 from zerotrain.monitor.sinks.console import ConsoleSink
@@ -56,21 +58,24 @@ def run_attempt(
     record = read_record(run.directory)
     spec = RunSpec.model_validate(record.resolved)
     watchdog = _watchdog(run, spec, ranks, end)
-    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, console, requests, watchdog)
+    errands = Errands(run.directory, spec, run.attempt, ranks.is_first)
+    parts = Parts(run.directory, record, spec, run.stores, ranks, run.attempt, console, requests, watchdog, errands)
     refuse_finished(run.directory)
+    refuse_unreachable_archive(spec, is_first=ranks.is_first)
     checkpoint = _checkpoint(parts)
     _begin(parts, checkpoint)
     ready = build_engine(run.directory, spec, record.data, console.say)
     average = WeightAverage(ready.engine, spec.ema) if spec.ema else None
     state = _state(parts, ready, average, checkpoint)
     console_sink = ConsoleSink(console, record.steps)
-    with closing(open_sinks(run.directory, spec.monitor, ranks.rank, state.step + 1, console_sink)) as sink:
-        train(assemble(parts, ready, average, state, checkpoint, sink))
-    if state.ending is not None:
-        console.say(f"stopped early, after {state.step} of {record.steps} steps: {state.ending}")
-    if state.interruption is not None:
-        return _stop(parts, state)
-    return _finish(parts, state)
+    with errands:
+        with closing(open_sinks(run.directory, spec.monitor, ranks.rank, state.step + 1, console_sink)) as sink:
+            train(assemble(parts, ready, average, state, checkpoint, sink))
+        if state.ending is not None:
+            console.say(f"stopped early, after {state.step} of {record.steps} steps: {state.ending}")
+        if state.interruption is not None:
+            return _stop(parts, state)
+        return _finish(parts, state)
 
 
 def _watchdog(run: OpenedRun, spec: RunSpec, ranks: Ranks, end: Callable[[Diagnostic], None]) -> Watchdog | None:
@@ -134,6 +139,9 @@ def _stop(parts: Parts, state: TrainState) -> bool:
     if parts.ranks.is_first:
         end_attempt(parts.run, parts.attempt, "stopped", last_step=state.step, reason=state.interruption)
     _part()
+    if parts.ranks.is_first:
+        parts.errands.cancel()
+        _archive(parts)
     return False
 
 
@@ -141,16 +149,37 @@ def _finish(parts: Parts, state: TrainState) -> bool:
     """Lets the other ranks go; the first exports what the spec asks for."""
     _part()
     if parts.ranks.is_first:
+        for told in parts.errands.finish():
+            parts.console.say(as_line(told))
         if parts.spec.export is not None:
             _export(parts, parts.spec.export)
         facts = {"last_step": state.step, "reason": state.ending, "is_at_limit": state.is_at_limit}
         end_attempt(parts.run, parts.attempt, "finished", **facts)
+        _archive(parts)
     return True
 
 
 def _part() -> None:
     dist.barrier()
     dist.destroy_process_group()
+
+
+def _archive(parts: Parts) -> None:
+    """Copies the last checkpoint if the spec asks for it; a run that is here is not lost when that fails."""
+    archive = parts.spec.archive
+    if archive is None:
+        return
+    try:
+        copied = archive_run(parts.run, archive.to, with_exports=archive.exports)
+    except CheckpointError as failed:
+        (why,) = failed.findings
+        help = f"the run is here: `zerotrain archive {parts.run.root}`"
+        parts.console.say(
+            as_line(warning("ZT782", "failed-errand", f"the last archive failed: {why.message}", help=help))
+        )
+    else:
+        what = ", ".join(f"`{name}`" for name in copied) or "nothing new"
+        parts.console.say(f"copied {what} to `{archive.to.rstrip('/')}/{parts.run.name}`")
 
 
 def _export(parts: Parts, export: ExportSpec) -> None:

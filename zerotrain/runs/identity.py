@@ -43,6 +43,7 @@ EFFECTS: Mapping[str, Effect] = {
     "health": "execution",  # decides which updates are left out, not what any of them is
     "monitor": "execution",
     "export": "execution",
+    "archive": "execution",
     "hardware": "execution",
     "launch": "execution",
     "limits": "execution",

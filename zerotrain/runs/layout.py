@@ -73,6 +73,11 @@ class RunDirectory:
         return self.root / "export"
 
     @property
+    def exports(self) -> Path:
+        """Hugging Face weights of steps on the way, one directory per step."""
+        return self.root / "exports"
+
+    @property
     def save_order(self) -> Path:
         """A file that asks for a checkpoint by being there."""
         return self.root / "SAVE"

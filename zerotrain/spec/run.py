@@ -166,6 +166,26 @@ class ExportSpec(Spec):
     from."""
     sample: SampleSpec | None = None
     """Generate text from the exported weights."""
+    every: Length | None = None
+    """Interval between further exports, to `exports/step-N`, which another process makes while training goes on; a
+    checkpoint of the step is saved for each. `null`: only at the end."""
+    keep_last: PositiveInt = 2
+    """Newest of these further exports that are kept."""
+
+
+class ArchiveSpec(Spec):
+    """A copy of the run at another place, which outlives this machine. Another process makes it while training goes on.
+
+    The place is never tidied up: every checkpoint that was copied stays.
+    """
+
+    to: str
+    """Directory, or URL of anything that fsspec opens, such as `s3://bucket/runs`; the run gets a directory of its name
+    there. Credentials come from the environment."""
+    every: Length | None = None
+    """Interval between checkpoints that are copied; `null`: only the last of each attempt."""
+    exports: Bool = True
+    """Copy exports too."""
 
 
 def _count(value: str | int) -> str | int:
@@ -233,6 +253,8 @@ class RunSpec(Spec):
     limits: LimitsSpec = LimitsSpec()
     export: ExportSpec | None = None
     """Export at the end of training; `null`: only on request."""
+    archive: ArchiveSpec | None = None
+    """Copy checkpoints and exports to another place; `null`: they stay in the run directory."""
     hardware: HardwareSpec = HardwareSpec()
     launch: LaunchSpec = LocalLaunch(type="local")
     software: SoftwareSpec = SoftwareSpec()

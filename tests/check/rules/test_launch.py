@@ -75,7 +75,7 @@ def test_zt814_a_variable_that_is_not_the_spec_s_to_set(one: One, findings: Find
 def test_zt815_a_secret_that_would_be_written_down(one: One, findings: Findings, name: str) -> None:
     finding = one(launch=f"{{type: local, environment: {{{name}: abc}}}}")
 
-    assert (finding.code, finding.name, finding.severity) == ("ZT815", "written-secret", Severity.WARNING)
+    assert (finding.code, finding.name, finding.severity) == ("ZT815", "written-secret", Severity.ERROR)
     assert finding.place.key == f"launch.environment.{name}"
 
 

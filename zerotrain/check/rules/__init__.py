@@ -5,6 +5,7 @@ from __future__ import annotations
 from zerotrain.check.rule import Rule
 from zerotrain.check.rules import (
     adapters,
+    archive,
     batch,
     data,
     dialogues,
@@ -50,6 +51,7 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     runs.RULES,
     watching.RULES,
     health.RULES,
+    archive.RULES,
     adapters.RULES,
     launch.RULES,
     doctor.RULES,

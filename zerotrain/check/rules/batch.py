@@ -64,6 +64,8 @@ def idle_interval(case: Case) -> Iterator[Diagnostic]:
     intervals = {
         "checkpoint.save_every": case.spec.checkpoint.save_every,
         "evaluation.every": case.spec.evaluation.every,
+        "export.every": case.spec.export and case.spec.export.every,
+        "archive.every": case.spec.archive and case.spec.archive.every,
     }
     for key, interval in intervals.items():
         interval_steps = _steps(case, interval) if interval else None

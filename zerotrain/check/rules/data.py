@@ -207,6 +207,8 @@ def tokens_of_images(case: Case) -> Iterator[Diagnostic]:
         "schedule.warmup": getattr(spec.schedule, "warmup", None),
         "checkpoint.save_every": spec.checkpoint.save_every,
         "evaluation.every": spec.evaluation.every,
+        "export.every": spec.export and spec.export.every,
+        "archive.every": spec.archive and spec.archive.every,
     }
     for key, length in lengths.items():
         if spec.task.type in IMAGE_TASKS and length is not None and length.unit == "tokens":

@@ -230,7 +230,7 @@ def written_secret(case: Case) -> Iterator[Diagnostic]:
             help = "set it where the run is started"
             if isinstance(case.spec.launch, KubernetesLaunch):
                 help = f"name the secret of the cluster that holds it: `launch.secrets.{name}: SECRET/KEY`"
-            yield case.warning(f"launch.environment.{name}", message, help=help)
+            yield case.error(f"launch.environment.{name}", message, help=help)
 
 
 @rule("ZT842", "restarts-without-c10d")
