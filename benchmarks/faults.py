@@ -78,8 +78,13 @@ class Trial:
         """Trains, or goes on."""
         arguments = ("resume", str(self.run.root)) if self.run.record.exists() else ("train", "spec.yaml")
         with (self.directory / "output.txt").open("ab") as output:
-            command = [sys.executable, "-m", "zerotrain", *arguments]
-            self.process = subprocess.Popen(command, cwd=self.directory, stdout=output, stderr=output)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "zerotrain", *arguments],
+                cwd=self.directory,
+                env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+                stdout=output,
+                stderr=output,
+            )
 
     def is_over(self) -> bool:
         return self.process is not None and self.process.poll() is not None
@@ -94,9 +99,20 @@ class Trial:
         while not condition():
             if self.is_over():
                 return False
-            assert time.monotonic() < deadline, f"waited too long in {self.directory}"
+            if time.monotonic() > deadline:
+                self._give_up()
             time.sleep(0.005)
         return True
+
+    def _give_up(self) -> None:
+        """Keeps what there is of a run that no longer moves, with the stacks of its ranks, and ends."""
+        for pid in self.workers():
+            _kill(pid, signal.SIGABRT)
+        time.sleep(5)
+        kept = Path(tempfile.mkdtemp(prefix="zerotrain-fault-"), "trial")
+        shutil.copytree(self.directory, kept)
+        self.end(signal.SIGKILL)
+        sys.exit(f"a run no longer moves; the stacks of its ranks are in {kept / 'runs' / 'tiny' / 'logs'}")
 
     def wait_for_a_moment(self) -> bool:
         """Waits for a random moment: of the start, or of the training that follows."""
