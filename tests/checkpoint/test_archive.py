@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import boto3
 import pytest
 from transformers import AutoModelForCausalLM
 
@@ -89,6 +90,17 @@ def test_what_is_no_archived_run_and_what_is_in_the_way_are_refused(trained, to,
         with pytest.raises(CheckpointError, match=code):
             refused()
     assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("name", ["../../stolen.txt", "logs/../../stolen.txt"])
+def test_a_name_that_leads_out_of_the_directory_is_refused(trained, bucket, tmp_path, name):
+    archive_run(trained, f"{bucket}/runs")
+    boto3.client("s3").put_object(Bucket=bucket.removeprefix("s3://"), Key=f"runs/{trained.name}/{name}", Body=b"x")
+
+    with pytest.raises(CheckpointError, match="ZT786 name-that-leads-out"):
+        fetch_run(f"{bucket}/runs/{trained.name}", tmp_path / "runs" / "back")
+
+    assert not list(tmp_path.rglob("stolen.txt"))
 
 
 def test_a_run_without_checkpoints_can_be_archived(trained, to, tmp_path):

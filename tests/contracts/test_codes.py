@@ -315,6 +315,7 @@ CODES = {
     "ZT783": "no-archive",
     "ZT784": "relative-archive",
     "ZT785": "secret-in-archive",
+    "ZT786": "name-that-leads-out",
     "ZT730": "blind-early-stopping",
     "ZT731": "blind-keep-best",
     "ZT732": "unknown-metric",

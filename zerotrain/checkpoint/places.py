@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from fsspec.core import split_protocol, url_to_fs
@@ -112,7 +112,13 @@ class Place:
                     continue
 
     def get(self, names: Iterable[str], target: Path) -> None:
-        """Copies files from here into a local directory."""
+        """Copies files from here into a local directory; CheckpointError when a name leads out of it."""
+        names = list(names)
+        for name in names:
+            if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+                message = f"`{name}` at `{self.url}` leads out of the directory it is copied to"
+                help = "somebody has put it there: look at the place before you use anything of it"
+                raise CheckpointError(error("ZT786", "name-that-leads-out", message, help=help))
         with _telling(self.url, "read"):
             for name in names:
                 (target / name).parent.mkdir(parents=True, exist_ok=True)

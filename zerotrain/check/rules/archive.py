@@ -52,6 +52,16 @@ def no_archive() -> None:
     """
 
 
+@reported_by("archiving", "ZT786", "name-that-leads-out")
+def name_that_leads_out() -> None:
+    """A file of an archived run would be written outside of the run directory.
+
+    Why: names in object stores are free, and `checkpoints/../../.bashrc` is one.
+    Wrong: `zerotrain fetch` of a place where others may write
+    Right: the place looked at, the file removed, and whoever may write there made fewer
+    """
+
+
 @rule("ZT784", "relative-archive")
 def relative_archive(case: Case) -> Iterator[Diagnostic]:
     """The place of the archive depends on where the run is started.
@@ -88,4 +98,5 @@ RULES: tuple[Rule, ...] = (
     no_archive,
     relative_archive,
     secret_in_archive,
+    name_that_leads_out,
 )
