@@ -74,6 +74,30 @@ def test_a_copy_that_was_cut_short_has_no_seal(url, source, monkeypatch):
     assert place.read(SEAL) is None
 
 
+def test_a_file_may_grow_while_it_is_copied(url, source, monkeypatch):
+    place = open_place(url)
+    put = place.system.put_file
+
+    def put_and_write(local, remote, **options):
+        put(local, remote, **options)
+        with (source / "weights.bin").open("ab") as file:
+            file.write(b"another row")
+
+    monkeypatch.setattr(place.system, "put_file", put_and_write)
+    place.put(source, ["weights.bin"])
+
+    assert place.files() == {"weights.bin": 4}
+
+
+def test_what_is_shorter_there_is_no_copy(url, source, monkeypatch):
+    place = open_place(url)
+    monkeypatch.setattr(place.system, "put_file", lambda local, remote: place.system.pipe_file(remote, b"12"))
+    place.system.makedirs(place.root, exist_ok=True)
+
+    with pytest.raises(CheckpointError, match=r"ZT781 .*: `weights.bin` has 2 of 4 bytes"):
+        place.put(source, ["weights.bin"])
+
+
 def test_a_misspelled_bucket_is_not_made(bucket):
     place = open_place(f"{bucket}x/runs")
 

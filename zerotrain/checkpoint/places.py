@@ -78,16 +78,15 @@ class Place:
         return sorted({name.partition("/")[0] for name in self.files() if "/" in name})
 
     def put(self, source: Path, names: Iterable[str]) -> None:
-        """Copies files of a local directory here, and compares their sizes."""
-        names = list(names)
+        """Copies files of a local directory here, and compares their sizes; those of a run in training may grow."""
+        sizes = {name: (source / name).stat().st_size for name in names}
         with _telling(self.url, "write"):
-            for name in names:
+            for name in sizes:
                 self._make_directory(f"{self.root}/{name}".rpartition("/")[0])
                 self.system.put_file(str(source / name), f"{self.root}/{name}")
         there = self.files()
-        for name in names:
-            size = (source / name).stat().st_size
-            if there.get(name) != size:
+        for name, size in sizes.items():
+            if there.get(name, -1) < size:
                 raise _failed(self.url, "write", f"`{name}` has {there.get(name, 0)} of {size} bytes")
 
     def put_sealed(self, source: Path, seal: str) -> bool:
