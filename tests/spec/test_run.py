@@ -59,6 +59,7 @@ DEFAULTS = {
     "limits": {"hours": None, "gpu_hours": None},
     "monitor": {"tensorboard": False, "every": 1},
     "export": None,
+    "archive": None,
     "software": {"deepspeed": None},
     "expect": {
         "world_size": None,
