@@ -66,6 +66,7 @@ def test_only_how_a_run_is_started_may_differ(write, zerotrain, tmp_path):
 
     other = zerotrain("resume", run, "seed=2")
     wrong = zerotrain("resume", run, "launch.no_such=2")
+    secret = zerotrain("resume", run, "launch.environment.HF_TOKEN=hunter2")
     started = zerotrain("resume", run, "--on", "torchrun", "launch.max_restarts=1")
     finished = zerotrain("resume", run, "--unless-finished")
 
@@ -73,6 +74,8 @@ def test_only_how_a_run_is_started_may_differ(write, zerotrain, tmp_path):
     assert "error[ZT715] changed-run" in other.stderr
     assert "seed: `1234` -> `2`" in other.stderr
     assert "`no_such`" in wrong.stderr
+    assert (secret.returncode, "error[ZT815] written-secret" in secret.stderr) == (1, True)
+    assert not [path for path in run.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()]
     assert "is finished" in finished.stdout
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from zerotrain.cli.arguments import add_world_size
 from zerotrain.cli.follow import add_launcher, follow, launcher_override
 from zerotrain.hardware.software import versions
-from zerotrain.launch.revision import lay_out_anew
+from zerotrain.launch.revision import launch_anew, lay_out_anew
 from zerotrain.runs.ending import is_finished
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.runs.record import read_record
 from zerotrain.runs.revise import changed_versions
-from zerotrain.spec.launch import LaunchSpec
-from zerotrain.spec.load import load_spec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +42,8 @@ def run(given: argparse.Namespace) -> int:
         for change in lay_out_anew(directory, others, given.world_size, accept=given.accept):
             print(change)
     directory.stop_order.unlink(missing_ok=True)
-    return follow(directory, _launch(directory, launch) if launch else None)
+    return follow(directory, launch_anew(directory, launch) if launch else None)
 
 
 def _is_launch(override: str) -> bool:
     return override.partition("=")[0].partition(".")[0] == "launch"
-
-
-def _launch(run: RunDirectory, overrides: Sequence[str]) -> LaunchSpec:
-    return load_spec(run.resolved, overrides).launch
