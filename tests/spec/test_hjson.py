@@ -10,7 +10,7 @@ from typing import Any
 
 import hjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zerotrain.diagnostic import Diagnostic, Severity
@@ -116,6 +116,7 @@ def paths_of(value: Any, path: tuple[Any, ...]) -> Any:
 @given(
     st.sampled_from(TEXTS), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 3), st.lists(pieces)), max_size=4)
 )
+@example('{"a": "\\u -0e"}', [])
 @settings(max_examples=400, deadline=None)
 def test_damaged_text_is_refused_or_read_as_hjson_and_json_do(text: str, damage: list[Any]) -> None:
     for at, length, inserted in damage:

@@ -169,7 +169,7 @@ def _escaped(text: str, at: int, refuse: Refuse) -> tuple[str, int]:
 def _code(text: str, at: int) -> int | None:
     digits = text[at + 2 : at + 6]
     try:
-        return int(digits, 16) if len(digits) == 4 and digits[1] not in "xX" and digits[0] != "-" else None
+        return int(digits, 16) if len(digits) == 4 and digits[1] not in "xX" and "-" not in digits else None
     except ValueError:
         return None
 
