@@ -139,4 +139,4 @@ def _last_step(run: RunDirectory, attempt: int) -> tuple[float, float | None]:
 
 def _export(run: RunDirectory) -> int:
     usual = {"dtype": None, "checkpoint": None, "weights": None, "adapter": None}
-    return export.run(argparse.Namespace(directory=run.root, output=run.root / "exported", **usual))
+    return export.run(argparse.Namespace(directory=run.root, output=str(run.root / "exported"), **usual))
