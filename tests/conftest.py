@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -18,8 +19,11 @@ import pytest
 import yaml
 from moto.server import ThreadedMotoServer
 
+from zerotrain.hardware.builds import CHOSEN, build_root
 from zerotrain.runs.history import curve, rows
 from zerotrain.runs.layout import RunDirectory
+
+os.environ[CHOSEN] = str(build_root())  # tests that use DeepSpeed by hand share what runs have compiled
 
 _DRAW = 20261122
 

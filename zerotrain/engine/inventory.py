@@ -19,12 +19,13 @@ from deepspeed.ops.op_builder.builder import (
 )
 
 from zerotrain.engine.device import accelerator
-from zerotrain.engine.ops import build_directory, is_installed, show_ninja
+from zerotrain.engine.ops import build_directory, compile_apart, is_installed, show_ninja
 from zerotrain.errors import reason_of
 
 
 def inventory(builders: list[str]) -> dict[str, Any]:
     """Returns the versions, the devices, and for each op whether it is built and can be."""
+    compile_apart()
     toolkit, problem = _toolkit() if torch.version.cuda else (None, None)
     return {
         "version": torch.__version__,

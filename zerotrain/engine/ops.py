@@ -18,6 +18,7 @@ from zerotrain.compile.ops import needed_ops
 from zerotrain.diagnostic import Diagnostic, error
 from zerotrain.engine.device import accelerator, on_cpu
 from zerotrain.errors import LaunchError
+from zerotrain.hardware.builds import CHOSEN, build_root
 from zerotrain.hardware.probe import compiler, is_open, ninja
 
 _BUILD = "import sys; from deepspeed.accelerator import get_accelerator as a; a().create_op_builder(sys.argv[1]).load()"
@@ -29,6 +30,7 @@ def build_ops(ds_config: Mapping[str, Any], say: Callable[[str], None]) -> None:
     Raises LaunchError when there is no compiler or a build fails.
     """
     show_ninja()
+    compile_apart()
     needed = needed_ops(ds_config, on_cpu())
     with _one_at_a_time():
         for builder in needed:
@@ -58,6 +60,11 @@ def build_directory(op: str) -> Path:
     return Path(cpp_extension._get_build_directory(op, verbose=False))
 
 
+def compile_apart() -> None:
+    """Lets torch compile where nobody else does."""
+    os.environ[CHOSEN] = str(build_root())
+
+
 def show_ninja() -> None:
     """Puts the interpreter's own directory on the path, where pip installs the ninja that torch looks for."""
     own = str(Path(sys.executable).parent)
@@ -67,7 +74,7 @@ def show_ninja() -> None:
 
 @contextmanager
 def _one_at_a_time() -> Generator[None]:
-    root = Path(cpp_extension.get_default_build_root())
+    root = build_root()
     root.mkdir(parents=True, exist_ok=True)
     with (root / "zerotrain.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

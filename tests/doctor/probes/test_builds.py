@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from torch.utils import cpp_extension
 from torch.utils.file_baton import FileBaton
 
-from zerotrain.doctor.probes.builds import build_root, builds, locks
+from zerotrain.doctor.probes.builds import builds, locks
 
 DIE = "import os, sys; from torch.utils.file_baton import FileBaton; FileBaton(sys.argv[1]).try_acquire(); os._exit(1)"
 
@@ -59,15 +58,6 @@ def test_it_is_held_whatever_name_its_directory_is_reached_by(tmp_path: Path, lo
 
     assert [found.held for found in locks(tmp_path / "link")] == [True]
     baton.release()
-
-
-def test_locks_are_looked_for_where_torch_builds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
-    assert build_root().resolve() == Path(cpp_extension.get_default_build_root()).resolve()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert build_root().resolve() == Path(cpp_extension.get_default_build_root()).resolve()
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "ops"))
-    assert Path(cpp_extension._get_build_directory("cpu_adam", verbose=False)).parent == build_root()
 
 
 def test_the_tools_are_found_here() -> None:

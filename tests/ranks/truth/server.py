@@ -24,6 +24,10 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["TORCH_COMPILE_DISABLE"] = "1"  # compiling Muon's update for each new shape takes up to a minute
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 
+from zerotrain.hardware.builds import CHOSEN, build_root  # noqa: E402
+
+os.environ[CHOSEN] = str(build_root())
+
 import deepspeed  # noqa: E402
 import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: E402
 import torch  # noqa: E402

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 from zerotrain.doctor.machine import Builds, Lock
-from zerotrain.hardware.probe import compiler, is_open, ninja, surroundings
+from zerotrain.hardware.builds import build_root
+from zerotrain.hardware.probe import compiler, is_open, ninja
 
 
 def builds() -> Builds:
@@ -15,14 +15,8 @@ def builds() -> Builds:
     return Builds(compiler(), ninja(), locks(build_root()))
 
 
-def build_root() -> Path:
-    """Returns the directory torch compiles in (torch/utils/cpp_extension.py)."""
-    chosen = os.environ.get("TORCH_EXTENSIONS_DIR")
-    return Path(chosen) if chosen else surroundings().cache.parent / "torch_extensions"
-
-
 def locks(root: Path) -> tuple[Lock, ...]:
-    """Returns the locks of all builds below a directory, of other versions of torch too."""
+    """Returns the locks of all builds below a directory, as deep as torch puts them."""
     found = sorted([*root.glob("*/lock"), *root.glob("*/*/lock")])
     return tuple(lock for path in found if (lock := _lock(path)) is not None)
 

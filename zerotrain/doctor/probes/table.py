@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from zerotrain.doctor.machine import Hosts, Machine
 from zerotrain.doctor.need import Need, Place
-from zerotrain.doctor.probes.builds import build_root, builds
+from zerotrain.doctor.probes.builds import builds
 from zerotrain.doctor.probes.devices import driver
 from zerotrain.doctor.probes.hosts import hosts
 from zerotrain.doctor.probes.network import network
 from zerotrain.doctor.probes.software import software, torch_inventory
 from zerotrain.doctor.probes.storage import storage
+from zerotrain.hardware.builds import build_root
 from zerotrain.spec.launch import DeepSpeedLaunch, LaunchSpec
 
 _DEVICES = ("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "NVIDIA_VISIBLE_DEVICES")
