@@ -30,7 +30,7 @@ _STATES_ON_HOST = "zero.offload_optimizer={device: cpu}"
 
 def layouts() -> dict[str, Sequence[str]]:
     """Returns what is laid over the spec for each layout."""
-    return {**_of_zero(), **_of_axes(), **_of_experts(), **_of_expert_layers(), **_of_recompute()}
+    return {**_of_zero(), **_of_axes(), **_of_experts(), **_of_expert_layers(), **_of_recompute(), **_of_tiling()}
 
 
 def _of_zero() -> Mapping[str, Sequence[str]]:
@@ -100,6 +100,17 @@ def _of_recompute() -> Mapping[str, Sequence[str]]:
         f"ZeRO 2 x dp 2, recomputing {what}": ("zero.stage=2", f"activation_checkpointing={given}", TWO)
         for what, given in chosen.items()
     }
+
+
+def _of_tiling() -> Mapping[str, Sequence[str]]:
+    layouts = {
+        "ZeRO 0 x dp 2": ("zero.stage=0",),
+        "ZeRO 3 x dp 2": ("zero.stage=3",),
+        "ZeRO 3 x dp 2, recomputing every layer": ("zero.stage=3", "activation_checkpointing=full"),
+        "ZeRO 2 x tp 2": ("zero.stage=2", "parallel={tp: 2}"),
+        "ZeRO 3 x sp 2": ("zero.stage=3", "parallel={sp: 2}"),
+    }
+    return {f"{name}, tiled": (*laid, "tiling={mlp: 3, logits: 5}", TWO) for name, laid in layouts.items()}
 
 
 def main(only: str = "") -> int:

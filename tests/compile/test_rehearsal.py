@@ -20,7 +20,7 @@ NAMES = sorted(path.stem for path in EXAMPLES.glob("*.yaml"))
 CLUSTER = ("hardware={gpu: H100-SXM, num_nodes: 64, gpus_per_node: 8}", "launch={type: slurm}")
 LAYOUTS = {
     "tp and pp": ("parallel={tp: 8, pp: 4}", "zero={stage: 1}"),
-    "sp": ("parallel={sp: 4}", "zero={stage: 3}"),
+    "sp": ("parallel={sp: 4}", "zero={stage: 3}", "tiling={mlp: 8, logits: 256}"),
     "stage 3 on hosts": ("zero={stage: 3, offload_optimizer: {device: cpu}, offload_param: {device: cpu}}",),
     "hpZ": ("zero={stage: 3, hpz_partition_size: 8, quantized_weights: true}",),
     "NVMe": ("zero={stage: 3, offload_param: {device: nvme, nvme_path: /nvme}}",),

@@ -22,6 +22,8 @@ def test_a_layout_has_no_findings(name: str, tmp_path: Path) -> None:
     assert [found.message for found in check_file(TABLE["SPEC"], around, LAYOUTS[name]) if found.is_error] == []
 
 
-@pytest.mark.parametrize("axis", ["tp 2", "pp 2", "sp 2", "ep 2", "moe", "tp 2 x pp 2", "hpZ", "host", "recomputing"])
+@pytest.mark.parametrize(
+    "axis", ["tp 2", "pp 2", "sp 2", "ep 2", "moe", "tp 2 x pp 2", "hpZ", "host", "recomputing", "tiled"]
+)
 def test_every_way_to_divide_is_among_them(axis: str) -> None:
     assert any(axis in name for name in LAYOUTS)

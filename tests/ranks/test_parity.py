@@ -271,6 +271,27 @@ def test_recomputing_parts_of_layers_does_not_change_the_loss(train, reference, 
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"zero.stage": 3},
+        pytest.param({"zero.stage": 0}, marks=pytest.mark.slow),
+        {"zero.stage": 2, "parallel.tp": 2},
+        pytest.param({"zero.stage": 3, "parallel.sp": 2}, marks=pytest.mark.slow),
+        pytest.param({"zero.stage": 3, "activation_checkpointing": "full"}, marks=pytest.mark.slow),
+        pytest.param(
+            {"zero.stage": 2, "activation_checkpointing": {"granularity": "full", "implementation": "deepspeed"}},
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_sequences_in_pieces_do_not_change_the_loss(train, reference, changes):
+    result = train({"precision": "fp32", "tiling": {"mlp": 3, "logits": 5}, **changes}, 2)
+
+    assert result.losses == pytest.approx(reference.losses, rel=1e-5)
+    assert result.grad_norms == pytest.approx(reference.grad_norms, rel=1e-4)
+
+
+@pytest.mark.parametrize(
     "zero",
     [
         {"stage": 2, "offload_optimizer": {"device": "cpu"}},

@@ -76,6 +76,7 @@ EXPECTED = {
         "zero",
         "parallel",
         "activation_checkpointing",
+        "tiling",
         "checkpoint",
         "evaluation",
         "ema.evaluate",

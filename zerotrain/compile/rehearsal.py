@@ -205,6 +205,8 @@ def _data(spec: RunSpec, ranks: Topology) -> Iterator[Change]:
     if length is not None:
         few = min(length, _LENGTHS.get(spec.task.type, _USUAL_LENGTH))
         yield Change("data.seq_len", length, few - few % ranks.sp)
+        for what, pieces in spec.tiling.model_dump().items():
+            yield Change(f"tiling.{what}", pieces, min(pieces, few // ranks.sp))
 
 
 def _lengths(spec: RunSpec, ranks: Topology) -> Iterator[Change]:

@@ -35,7 +35,7 @@ def out_of_memory(failure: Exception, rank: int) -> Diagnostic | None:
     message = f"rank {rank} ran out of memory {place}{peak}"
     help = (
         "use a smaller `batch.micro_batch_size`, which `launch.on_oom: adapt` does by itself, "
-        "`activation_checkpointing: full`, or a higher `zero.stage`"
+        "`activation_checkpointing: full`, a higher `zero.stage`, or `tiling` for long sequences"
     )
     return error("ZT816", "out-of-memory", message, help=help, key="batch.micro_batch_size")
 

@@ -43,6 +43,7 @@ from zerotrain.modeling.load import load_for_pipeline, load_model
 from zerotrain.modeling.pipeline import pipeline_of
 from zerotrain.modeling.recompute import enable_recompute
 from zerotrain.modeling.sequence import divide_attention
+from zerotrain.modeling.tiling import tile_head, tile_mlps
 from zerotrain.modeling.unwrap import module_of
 from zerotrain.runs.layout import RunDirectory
 from zerotrain.spec.launch import LaunchSpec
@@ -97,6 +98,8 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
         add_experts(model, spec.moe, ep, torch.distributed.get_rank() % ep, spec.seed)
     add_adapter(model, spec.model, HEADS[spec.task.type], spec.seed, ds_config)
     enable_recompute(model, spec.activation_checkpointing, ds_config)
+    if spec.tiling.mlp > 1:
+        tile_mlps(model, spec.tiling.mlp)
     freeze(model, spec.model.freeze)
     trained = pipeline_of(model, spec.seed, stages, spec.parallel.tp) if stages > 1 else model
     groups = trained_groups(trained, spec.optimizer)
@@ -109,6 +112,8 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
     refuse_differences(engine, recorder, groups)
     if spec.moe is not None:
         refuse_other_experts(engine, spec.moe, spec.parallel.ep)
+    if spec.tiling.logits > 1:
+        tile_head(module_of(engine), spec.tiling.logits)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
     _watch_gradients(engine)

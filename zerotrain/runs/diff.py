@@ -28,6 +28,7 @@ _EXECUTION: Mapping[str, Touches] = {
     "zero.offload_param.pin_memory": "speed",
     "parallel": "memory",
     "activation_checkpointing": "memory",
+    "tiling": "memory",
     "checkpoint": "logging",
     "ema.evaluate": "logging",
     "evaluation": "logging",

@@ -36,6 +36,7 @@ EFFECTS: Mapping[str, Effect] = {
     "zero": "execution",
     "parallel": "execution",
     "activation_checkpointing": "execution",
+    "tiling": "execution",
     "checkpoint": "execution",
     "evaluation": "execution",  # early stopping too: it decides how many steps there are, not the loss of any
     "ema": "convergence",  # the averaged weights are a result of the run, and have a loss of their own

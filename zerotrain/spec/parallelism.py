@@ -109,6 +109,18 @@ ActivationCheckpointingField = Annotated[
 ]
 
 
+class TilingSpec(Spec):
+    """Work on one piece of a long sequence after the other, where tokens do not see each other anyway.
+
+    Each piece is computed again in the backward pass, so that the activations of only one exist at a time.
+    """
+
+    mlp: PositiveInt = 1
+    """Pieces in which an MLP works."""
+    logits: PositiveInt = 1
+    """Pieces in which logits and loss are computed; `pretrain` and `sft` only."""
+
+
 class HardwareSpec(Spec):
     """The machines the run is meant for."""
 

@@ -29,6 +29,7 @@ from zerotrain.spec.parallelism import (
     ActivationCheckpointingSpec,
     HardwareSpec,
     ParallelSpec,
+    TilingSpec,
     ZeroSpec,
 )
 from zerotrain.spec.task import PretrainTask, TaskSpec
@@ -244,6 +245,7 @@ class RunSpec(Spec):
     moe: MoeSpec | None = None
     """Give a dense decoder experts; `null`: the model as it is."""
     activation_checkpointing: ActivationCheckpointingField = ActivationCheckpointingSpec()
+    tiling: TilingSpec = TilingSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     ema: EmaSpec | None = None

@@ -21,4 +21,9 @@ def summed_cross_entropy(logits: torch.Tensor, labels: torch.Tensor, smoothing: 
         reduction="sum",
         label_smoothing=smoothing,
     )
-    return SummedLoss(total, torch.count_nonzero(labels != IGNORED))
+    return SummedLoss(total, count_targets(labels))
+
+
+def count_targets(labels: torch.Tensor) -> torch.Tensor:
+    """Returns how many labels are not ignored."""
+    return torch.count_nonzero(labels != IGNORED)

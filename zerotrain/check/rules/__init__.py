@@ -26,6 +26,7 @@ from zerotrain.check.rules import (
     sequence_parallel,
     sources,
     tensor_parallel,
+    tiling,
     watching,
     zero,
 )
@@ -40,6 +41,7 @@ TABLES: tuple[tuple[Rule, ...], ...] = (
     pipeline.RULES,
     tensor_parallel.RULES,
     sequence_parallel.RULES,
+    tiling.RULES,
     experts.RULES,
     moe.RULES,
     data.RULES,
