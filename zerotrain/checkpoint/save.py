@@ -25,6 +25,7 @@ from zerotrain.checkpoint.scaler import scaler_state
 from zerotrain.diagnostic import Diagnostic, warning
 from zerotrain.errors import reason_of
 from zerotrain.runs.catalogue import (
+    LATEST,
     MANIFEST,
     PARTIAL,
     Checkpoint,
@@ -187,7 +188,7 @@ class Saver:
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
             sync(self.run.checkpoints)
-            write_text(self.run.checkpoints / "latest", manifest.tag)
+            write_text(self.run.checkpoints / LATEST, manifest.tag)
         except OSError as failure:
             return reason_of(failure)
         return None

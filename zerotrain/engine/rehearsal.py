@@ -12,7 +12,7 @@ from zerotrain.checkpoint.resume import load_checkpoint, refuse_altered
 from zerotrain.checkpoint.save import Position, Saver
 from zerotrain.diagnostic import Severity
 from zerotrain.errors import CheckpointError
-from zerotrain.runs.catalogue import Checkpoint, read_checkpoint, tag_of
+from zerotrain.runs.catalogue import LATEST, Checkpoint, read_checkpoint, tag_of
 
 
 def rehearse_checkpoint(saver: Saver, average: WeightAverage | None, needed: int) -> None:
@@ -33,5 +33,5 @@ def rehearse_checkpoint(saver: Saver, average: WeightAverage | None, needed: int
         average.load(checkpoint, None)
     dist.barrier()
     if dist.get_rank() == 0:
-        (saver.run.checkpoints / "latest").unlink()
+        (saver.run.checkpoints / LATEST).unlink()
         shutil.rmtree(checkpoint.path)

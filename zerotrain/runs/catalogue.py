@@ -17,6 +17,8 @@ from zerotrain.runs.layout import RunDirectory
 
 MANIFEST = "manifest.json"
 PARTIAL = ".partial"
+LATEST = "latest"
+"""File that names the newest complete checkpoint."""
 _DAMAGED = "damaged.txt"
 """File that says what was found wrong with a checkpoint; it is not looked at again."""
 
@@ -119,7 +121,9 @@ def was_ever_saved(run: RunDirectory) -> bool:
     """Tells whether a run has completed a checkpoint, as far as what is left of it tells."""
     if not run.checkpoints.is_dir():
         return True
-    return any(not path.name.endswith(PARTIAL) for path in run.checkpoints.iterdir())
+    found = list(run.checkpoints.iterdir())
+    # DeepSpeed puts files of its own there, `zero_to_fp32.py` among them, before a first checkpoint is complete.
+    return any(path.name == LATEST or (path.is_dir() and not path.name.endswith(PARTIAL)) for path in found)
 
 
 def read_checkpoint(path: Path) -> Checkpoint | PassedOver:
