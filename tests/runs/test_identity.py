@@ -77,6 +77,7 @@ EXPECTED = {
         "parallel",
         "activation_checkpointing",
         "tiling",
+        "compile",
         "checkpoint",
         "evaluation",
         "ema.evaluate",

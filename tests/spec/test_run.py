@@ -54,6 +54,7 @@ DEFAULTS = {
         "partition_activations": False,
     },
     "tiling": {"mlp": 1, "logits": 1},
+    "compile": {"method": "none", "mode": "default", "fullgraph": False},
     "checkpoint": {"save_every": None, "keep_last": 2, "keep_best": None},
     "evaluation": {"every": None, "at_start": False, "max_samples": None, "early_stopping": None},
     "health": {"nonfinite": {"action": "stop", "budget": 10}, "loss_spike": None, "hang": "auto"},

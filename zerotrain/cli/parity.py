@@ -36,7 +36,14 @@ _BOTH = (
 """What is left out of both runs, because it is not what is compared."""
 
 _PLAIN = (
-    *("parallel={}", "activation_checkpointing=none", "tiling={}", "launch={type: local}", "deepspeed={}"),
+    *(
+        "parallel={}",
+        "activation_checkpointing=none",
+        "tiling={}",
+        "compile=none",
+        "launch={type: local}",
+        "deepspeed={}",
+    ),
     *("hardware={gpu: cpu}", "batch.gradient_accumulation_steps=auto"),
 )
 """What makes a run of one plain rank."""

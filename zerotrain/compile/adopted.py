@@ -112,6 +112,8 @@ def fields_of(config: Mapping[str, Any], implied: Mapping[str, Any], world_size:
         fields.open.append("zero")
     if isinstance(config.get("activation_checkpointing"), Mapping):
         fields.spec["activation_checkpointing"] = _recompute(config["activation_checkpointing"])
+    if _section(config, "compile").get("deepcompile") is True:
+        fields.spec["compile"] = {"method": "deepcompile"}
     if _is_on(config, "tensorboard"):
         fields.spec["monitor"] = {"tensorboard": True}
     _hardware(ranks, fields)

@@ -14,7 +14,12 @@ from zerotrain.compile.sections.optimizer import emit_clipping, emit_optimizer
 from zerotrain.compile.sections.parallel import emit_tensor_parallel
 from zerotrain.compile.sections.pipeline import emit_pipeline
 from zerotrain.compile.sections.precision import emit_precision
-from zerotrain.compile.sections.rest import emit_activation_checkpointing, emit_housekeeping, emit_monitors
+from zerotrain.compile.sections.rest import (
+    emit_activation_checkpointing,
+    emit_compile,
+    emit_housekeeping,
+    emit_monitors,
+)
 from zerotrain.compile.sections.schedule import emit_schedule
 from zerotrain.compile.sections.zero import emit_zero
 from zerotrain.diagnostic import Diagnostic
@@ -31,6 +36,7 @@ _ALWAYS: tuple[Emitter, ...] = (
     emit_tensor_parallel,
     emit_experts,
     emit_activation_checkpointing,
+    emit_compile,
     emit_housekeeping,
 )
 _EMITTERS: Mapping[Target, tuple[Emitter, ...]] = {

@@ -12,6 +12,7 @@ from zerotrain.diagnostic import Diagnostic, Place, error
 _HOMES: Mapping[str, str] = {
     "activation_checkpointing": "activation_checkpointing",
     "bfloat16": "precision",
+    "compile": "compile.method",
     "expert_parallel": "parallel.ep",
     "optimizer": "optimizer",
     "pipeline": "parallel.pp",

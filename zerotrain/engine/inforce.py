@@ -54,6 +54,7 @@ _PARAMETERS = {"optimizer": "optimizer_params", "scheduler": "scheduler_params"}
 _OTHERS: Mapping[str, Callable[[Any], Any]] = {
     "communication_data_type": lambda config: dtype_name(config.communication_data_type),
     "data_types.grad_accum_dtype": lambda config: config.grad_accum_dtype,
+    "compile.deepcompile": lambda config: config.compile_config.deepcompile,
     "torch_autocast.enabled": lambda config: config.torch_autocast_enabled,
     "torch_autocast.dtype": lambda config: dtype_name(config.torch_autocast_dtype),
     "torch_autocast.lower_precision_safe_modules": lambda config: config.torch_autocast_lower_precision_safe_modules,

@@ -18,6 +18,7 @@ from torch.distributed import distributed_c10d
 
 from zerotrain.compile.facts import DataFacts
 from zerotrain.compile.model import HEADS, refuse_small_vocabulary
+from zerotrain.engine.compiling import compile_model
 from zerotrain.engine.device import accelerator, groups_of, on_cpu
 from zerotrain.engine.experts import refuse_other_experts
 from zerotrain.engine.norm import gradient_norm
@@ -114,6 +115,7 @@ def build_engine(run: RunDirectory, spec: RunSpec, facts: DataFacts, say: Callab
         refuse_other_experts(engine, spec.moe, spec.parallel.ep)
     if spec.tiling.logits > 1:
         tile_head(module_of(engine), spec.tiling.logits)
+    compile_model(engine, spec.compile)
     undo_dummy_step(engine)
     drop_orphaned_states(engine)
     _watch_gradients(engine)

@@ -29,6 +29,7 @@ _EXECUTION: Mapping[str, Touches] = {
     "parallel": "memory",
     "activation_checkpointing": "memory",
     "tiling": "memory",
+    "compile": "speed",
     "checkpoint": "logging",
     "ema.evaluate": "logging",
     "evaluation": "logging",

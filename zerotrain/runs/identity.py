@@ -37,6 +37,7 @@ EFFECTS: Mapping[str, Effect] = {
     "parallel": "execution",
     "activation_checkpointing": "execution",
     "tiling": "execution",
+    "compile": "execution",
     "checkpoint": "execution",
     "evaluation": "execution",  # early stopping too: it decides how many steps there are, not the loss of any
     "ema": "convergence",  # the averaged weights are a result of the run, and have a loss of their own

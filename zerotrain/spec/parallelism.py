@@ -121,6 +121,29 @@ class TilingSpec(Spec):
     """Pieces in which logits and loss are computed; `pretrain` and `sft` only."""
 
 
+CompileMethod = Literal["none", "torch", "deepcompile"]
+
+
+class CompileSpec(Spec):
+    """Compile the model's code before the first step; `torch` is short for `{method: torch}`."""
+
+    method: CompileMethod = "none"
+    """`torch`: `torch.compile`; `deepcompile`: DeepSpeed's, which plans ZeRO's communication too, CUDA only."""
+    mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default"
+    """How much time `torch.compile` may take to find faster code."""
+    fullgraph: Bool = False
+    """Fail where the model cannot be compiled as a whole, instead of compiling it in parts."""
+
+
+def _expand_method(value: Any) -> Any:
+    return {"method": value} if isinstance(value, str) else value
+
+
+CompileField = Annotated[
+    CompileSpec, BeforeValidator(_expand_method, json_schema_input_type=CompileSpec | CompileMethod)
+]
+
+
 class HardwareSpec(Spec):
     """The machines the run is meant for."""
 

@@ -27,6 +27,8 @@ from zerotrain.spec.moe import MoeSpec
 from zerotrain.spec.parallelism import (
     ActivationCheckpointingField,
     ActivationCheckpointingSpec,
+    CompileField,
+    CompileSpec,
     HardwareSpec,
     ParallelSpec,
     TilingSpec,
@@ -36,7 +38,7 @@ from zerotrain.spec.task import PretrainTask, TaskSpec
 from zerotrain.spec.training import BatchSpec, OptimizerSpec, PrecisionField, PrecisionSpec, ScheduleSpec
 from zerotrain.units import parse_count
 
-SHORT_FORMS = {"precision": "dtype", "activation_checkpointing": "granularity"}
+SHORT_FORMS = {"precision": "dtype", "activation_checkpointing": "granularity", "compile": "method"}
 """Sections that may be written as the value of one of their keys."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -246,6 +248,7 @@ class RunSpec(Spec):
     """Give a dense decoder experts; `null`: the model as it is."""
     activation_checkpointing: ActivationCheckpointingField = ActivationCheckpointingSpec()
     tiling: TilingSpec = TilingSpec()
+    compile: CompileField = CompileSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     ema: EmaSpec | None = None

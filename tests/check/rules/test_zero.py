@@ -241,3 +241,20 @@ def test_zt310_a_key_that_is_compiled_already(one: One, findings: Findings, care
     assert (finding.place.key, caret(finding)) == ("deepspeed.gradient_clipping", "gradient_clipping")
     assert finding.help == "set `optimizer.clip_norm` instead"
     assert findings(deepspeed="{memory_breakdown: true}") == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "stage", "name"),
+    [
+        ("{zero_optimization: {zenflow: {topk_ratio: 0.1, update_interval: 1}}}", 2, "ZenFlow"),
+        ("{zero_optimization: {offload_optimizer: {super_offload: true}}}", 3, "SuperOffload"),
+    ],
+)
+def test_zt316_moments_that_would_be_in_no_checkpoint(findings: Findings, raw: str, stage: int, name: str) -> None:
+    zero = f"{{stage: {stage}, offload_optimizer: {{device: cpu}}}}"
+    (finding,) = [each for each in findings(zero=zero, deepspeed=raw, hardware=H100) if each.code == "ZT316"]
+
+    assert (finding.name, finding.severity) == ("updates-outside-checkpoints", Severity.ERROR)
+    assert finding.message.startswith(f"moments of {name} are in no checkpoint")
+    off = raw.replace("super_offload: true", "super_offload: false").replace("zenflow: {topk_ratio: 0.1, ", "aio: {")
+    assert "ZT316" not in {each.code for each in findings(zero=zero, deepspeed=off, hardware=H100)}

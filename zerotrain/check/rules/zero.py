@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from zerotrain.arch.recompute import RECOMPUTED_PARTS
 from zerotrain.check.case import Case
@@ -97,6 +98,33 @@ def unsaved_optimizer_states(case: Case) -> Iterator[Diagnostic]:
         yield case.error(
             "zero.offload_optimizer.device", message, help="use `device: cpu`; `offload_param` may be `nvme`"
         )
+
+
+@rule("ZT316", "updates-outside-checkpoints")
+def updates_outside_checkpoints(case: Case) -> Iterator[Diagnostic]:
+    """ZenFlow or SuperOffload is asked for among the raw keys.
+
+    Why: ZenFlow updates chosen columns after every micro-batch and the others later, so that no update is one of the
+    global batch, and the moments of those columns are in no checkpoint (`ZenFlowSelectiveAdamW` in
+    ops/adam/zenflow_torch_adam.py, DeepSpeed 0.19.8). SuperOffload keeps the moments in another process, from where
+    none are saved either (runtime/superoffload/). A run could not be resumed exactly, and nothing would say so.
+    Wrong: `deepspeed: {zero_optimization: {zenflow: {topk_ratio: 0.1}}}`
+    Right: `zero: {stage: 2, offload_optimizer: {device: cpu}}`
+    """
+    for path, name in {
+        ("zero_optimization", "zenflow"): "ZenFlow",
+        ("zero_optimization", "offload_optimizer", "super_offload"): "SuperOffload",
+    }.items():
+        if _raw(case.spec.deepspeed, path):
+            message = f"moments of {name} are in no checkpoint: no run could be resumed exactly"
+            help = "remove it; `zero.offload_optimizer: {device: cpu}` offloads and is saved"
+            yield case.error(".".join(("deepspeed", *path)), message, help=help)
+
+
+def _raw(section: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        section = section.get(key) if isinstance(section, Mapping) else None
+    return section
 
 
 @rule("ZT306", "cuda-only-optimizer")
@@ -242,6 +270,7 @@ RULES: tuple[Rule, ...] = (
     nvme_optimizer_below_stage_3,
     partial_offload_below_stage_3,
     unsaved_optimizer_states,
+    updates_outside_checkpoints,
     cuda_only_optimizer,
     lamb_without_loss_scale,
     ignored_checkpointing_option,

@@ -1,4 +1,4 @@
-"""What is neither arithmetic nor memory: activation checkpointing, monitors, checkpoints, logging."""
+"""What is neither arithmetic nor memory: activation checkpointing, compilers, monitors, checkpoints, logging."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def emit_activation_checkpointing(resolved: Resolved) -> Section:
             "profile": Setting(False, ZEROTRAIN, "only for profiling"),
         }
     }
+
+
+def emit_compile(resolved: Resolved) -> Section:
+    """Returns the section when a compiler is chosen; which of both it is, since the engine is told to compile."""
+    method = resolved.spec.compile.method
+    if method == "none":
+        return {}
+    return {"compile": {"deepcompile": Setting(method == "deepcompile", "compile.method", "as written")}}
 
 
 def emit_monitors(resolved: Resolved) -> Section:
