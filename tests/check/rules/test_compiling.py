@@ -12,6 +12,10 @@ One = Callable[..., Diagnostic]
 Findings = Callable[..., list[Diagnostic]]
 
 BATCH = "{global_batch_size: 8, micro_batch_size: 4}"
+BERT = (
+    "{architecture: bert, config: {hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, "
+    "num_attention_heads: 4}}"
+)
 H100 = "{gpu: H100-SXM, gpus_per_node: 2}"
 
 
@@ -22,6 +26,10 @@ H100 = "{gpu: H100-SXM, gpus_per_node: 2}"
         ({"compile": "deepcompile", "hardware": H100}, "DeepCompile does not work at ZeRO stage 0"),
         ({"compile": "torch", "parallel": "{pp: 2}", "batch": BATCH}, "`compile` is not available with `pp: 2`"),
         ({"compile": "torch", "parallel": "{sp: 2}", "batch": BATCH}, "`compile` is not available with `sp: 2`"),
+        (
+            {"compile": "torch", "task": "{type: masked_lm}", "model": BERT},
+            "`compile` is not available for `masked_lm`, whose batches have many lengths",
+        ),
         ({"compile": "torch", "moe": "{experts: 4, top_k: 1}"}, "`compile` is not available with `moe`"),
     ],
 )

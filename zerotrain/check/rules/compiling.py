@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, rule
 from zerotrain.diagnostic import Diagnostic
+from zerotrain.spec.suggest import listed
+
+_TASKS = ("pretrain", "sft", "distill", "image_classification")
+"""Their batches have one shape."""
 
 
 @rule("ZT453", "cannot-be-compiled")
@@ -14,8 +18,9 @@ def cannot_be_compiled(case: Case) -> Iterator[Diagnostic]:
     """The model is to be compiled where that is not available.
 
     Why: DeepCompile is for CUDA and for ZeRO stages 1 to 3; elsewhere DeepSpeed uses `torch.compile` in its place and
-    says so in the log only. The exchange of tokens, stretches, heads and activations between ranks has not been shown
-    to have the same loss when it is compiled.
+    says so in the log only. Each length of a batch is compiled for itself, and after eight `torch.compile` gives up
+    without an error, so batches need to have one. The exchange of tokens, stretches and activations between ranks has
+    not been shown to have the same loss when it is compiled.
     Wrong: `{compile: deepcompile, zero: {stage: 0}}`
     Right: `{compile: torch, zero: {stage: 0}}`
     """
@@ -31,6 +36,9 @@ def cannot_be_compiled(case: Case) -> Iterator[Diagnostic]:
         if getattr(spec.parallel, axis) > 1:
             message = f"`compile` is not available with `{axis}: {getattr(spec.parallel, axis)}`"
             yield case.error("compile.method", message, help="remove one of the two")
+    if spec.task.type not in _TASKS:
+        message = f"`compile` is not available for `{spec.task.type}`, whose batches have many lengths"
+        yield case.error("compile.method", message, help=f"compile only for {listed(_TASKS, 'and')}")
     if spec.moe is not None:
         yield case.error("compile.method", "`compile` is not available with `moe`", help="remove one of the two")
 
