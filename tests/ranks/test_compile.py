@@ -19,7 +19,7 @@ CASES = {
     "recomputing": {"zero.stage": 2, "activation_checkpointing": "full"},
     "in pieces": {"zero.stage": 2, "tiling": {"mlp": 2, "logits": 2}},
     "16 bits": {"zero.stage": 1, "precision": "bf16"},
-    "adapter": {"zero.stage": 2, "model.adapter": {"type": "lora", "r": 4}},
+    "adapter": {"zero.stage": 2, "model.adapter": {"type": "lora", "rank": 4}},
     "experts": {
         "zero.stage": 2,
         "model.architecture": "mixtral",
