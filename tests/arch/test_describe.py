@@ -78,6 +78,7 @@ MLA = {
     "v_head_dim": 10,
     "first_k_dense_replace": 1,
 }
+MLA_V2 = {**{key: MLA[key] for key in MLA if key not in ("n_group", "topk_group")}, "n_routed_experts": 6}
 VIT = {
     "hidden_size": 24,
     "intermediate_size": 20,
@@ -138,6 +139,11 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "deepseek_v3 two shared experts": ("deepseek_v3", {**MLA, "n_shared_experts": 2}),
     "deepseek_v3 only dense layers": ("deepseek_v3", {**MLA, "first_k_dense_replace": 9}),
     "deepseek_v3 no dense layers": ("deepseek_v3", {**MLA, "first_k_dense_replace": 0, "num_nextn_predict_layers": 2}),
+    "deepseek_v2": ("deepseek_v2", MLA_V2),
+    "deepseek_v2 plain queries": ("deepseek_v2", {**MLA_V2, "q_lora_rank": None, "attention_bias": True}),
+    "deepseek_v2 biased": ("deepseek_v2", {**MLA_V2, "mlp_bias": True, "tie_word_embeddings": True}),
+    "deepseek_v2 only dense layers": ("deepseek_v2", {**MLA_V2, "first_k_dense_replace": 9, "mlp_bias": True}),
+    "deepseek_v2 other name": ("deepseek_v2", {**MLA_V2, "num_experts": 4, "first_k_dense_replace": 0}),
     "vit": ("vit", VIT),
     "vit without query biases": ("vit", {**VIT, "qkv_bias": False, "num_labels": 1}),
     "vit oblong": ("vit", {**VIT, "image_size": [16, 24], "patch_size": [8, 4], "num_channels": 1}),
@@ -182,6 +188,9 @@ def real_layer_parameters(model: torch.nn.Module) -> tuple[int, ...]:
     return tuple(sum(parameter.numel() for parameter in layer.parameters()) for layer in layers)
 
 
+WITHOUT_DEFAULT = {"deepseek_v2": {"num_experts_per_tok": 6, "moe_intermediate_size": 1408}}
+"""Keys whose default makes no model that trains."""
+
 LAYER_CLASSES = ("DecoderLayer", "GPT2Block", "BertLayer", "ViTLayer", "BasicLayer", "BottleNeckLayer")
 
 
@@ -194,10 +203,11 @@ def test_nothing_is_wrong_with_a_config_that_works(architecture: str, config: di
 
 @pytest.mark.parametrize("architecture", architectures())
 def test_defaults_make_a_model(architecture: str) -> None:
-    model = meta_model(architecture, {}, supported_heads(architecture)[0])
+    config = WITHOUT_DEFAULT.get(architecture, {})
+    model = meta_model(architecture, config, supported_heads(architecture)[0])
 
-    assert shape_problems(architecture, {}) == []
-    assert list(parameter_shapes(architecture, {}).items()) == real_shapes(model)
+    assert shape_problems(architecture, config) == []
+    assert list(parameter_shapes(architecture, config).items()) == real_shapes(model)
 
 
 def test_a_shape_says_what_a_planner_needs() -> None:
@@ -268,10 +278,10 @@ def test_the_sizes_of_a_shape_are_attributes_of_the_real_config(
 
 @pytest.mark.parametrize("architecture", architectures())
 def test_the_first_head_is_the_usual_one(architecture: str) -> None:
-    heads = supported_heads(architecture)
+    heads, config = supported_heads(architecture), WITHOUT_DEFAULT.get(architecture, {})
 
-    assert model_shape(architecture, {}).head == heads[0]
-    assert model_shape(architecture, {}) == model_shape(architecture, {}, heads[0])
+    assert model_shape(architecture, config).head == heads[0]
+    assert model_shape(architecture, config) == model_shape(architecture, config, heads[0])
 
 
 def test_an_unknown_architecture_is_named_with_those_that_are_known() -> None:

@@ -50,6 +50,7 @@ COUNTED: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": ("bert", {**TEXT, "max_position_embeddings": 64}),
     "mixtral": ("mixtral", {**TEXT, "num_key_value_heads": 2, "num_local_experts": 8}),
     "deepseek_v3": ("deepseek_v3", MLA),
+    "deepseek_v2": ("deepseek_v2", MLA),
 }
 
 

@@ -78,6 +78,28 @@ DEEPSEEK_V3 = {
     "v_head_dim": 128,
     "max_position_embeddings": 163_840,
 }
+DEEPSEEK_V2_LITE = {
+    "vocab_size": 102_400,
+    "hidden_size": 2048,
+    "intermediate_size": 10_944,
+    "moe_intermediate_size": 1408,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 16,
+    "n_shared_experts": 2,
+    "n_routed_experts": 64,
+    "num_experts_per_tok": 6,
+    "topk_method": "greedy",
+    "n_group": 1,
+    "topk_group": 1,
+    "first_k_dense_replace": 1,
+    "q_lora_rank": None,
+    "kv_lora_rank": 512,
+    "qk_rope_head_dim": 64,
+    "qk_nope_head_dim": 128,
+    "v_head_dim": 128,
+    "max_position_embeddings": 163_840,
+}
 GPT2_124M = {"vocab_size": 50_257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12}
 BERT_BASE = {
     "vocab_size": 30_522,
@@ -110,6 +132,7 @@ WELL_KNOWN = {
     "Qwen3-30B-A3B": ("qwen3_moe", QWEN3_30B_A3B, "causal_lm", 30_532_122_624, 3_353_032_704),
     "Mixtral-8x7B": ("mixtral", MIXTRAL_8X7B, "causal_lm", 46_702_792_704, 12_879_925_248),
     "DeepSeek-V3": ("deepseek_v3", DEEPSEEK_V3, "causal_lm", 671_026_404_352, 37_552_282_624),
+    "DeepSeek-V2-Lite": ("deepseek_v2", DEEPSEEK_V2_LITE, "causal_lm", 15_706_484_224, 2_661_150_208),
     "GPT-2": ("gpt2", GPT2_124M, "causal_lm", 124_439_808, 124_439_808),
     "BERT-base": ("bert", BERT_BASE, "masked_lm", 109_514_298, 109_514_298),
     "BERT-base classifier": ("bert", BERT_BASE, "sequence_classification", 109_483_778, 109_483_778),

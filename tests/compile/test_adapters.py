@@ -37,6 +37,13 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
         | {"first_k_dense_replace": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
         | {"qk_nope_head_dim": 8, "v_head_dim": 8, "n_group": 2, "topk_group": 1, "num_experts_per_tok": 1},
     ),
+    (
+        "deepseek_v2",
+        "causal_lm",
+        {**SIZES, "num_key_value_heads": 4, "n_routed_experts": 4, "moe_intermediate_size": 16}
+        | {"first_k_dense_replace": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
+        | {"qk_nope_head_dim": 8, "v_head_dim": 8, "num_experts_per_tok": 1},
+    ),
     ("vit", "image_classification", VISION),
 ]
 

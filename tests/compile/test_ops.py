@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zerotrain.compile.ops import needed_ops, nvme_ops
+from zerotrain.compile.ops import needed_ops
 
 
 def config(optimizer: str, **zero: Any) -> dict[str, Any]:
@@ -21,14 +21,11 @@ def config(optimizer: str, **zero: Any) -> dict[str, Any]:
         ("AdamW", {"offload_optimizer": {"device": "cpu"}}, False, ["CPUAdamBuilder"]),
         ("Lion", {"offload_optimizer": {"device": "cpu"}}, False, ["CPULionBuilder"]),
         ("SGD", {}, False, []),
+        ("SGD", {"offload_param": {"device": "cpu"}}, False, []),
+        ("SGD", {"offload_param": {"device": "nvme"}}, False, ["PinMemoryBuilder", "AsyncIOBuilder"]),
     ],
 )
 def test_the_optimizer_and_where_its_states_are_decide(
     optimizer: str, zero: dict[str, Any], on_cpu: bool, expected: list[str]
 ) -> None:
     assert needed_ops(config(optimizer, **zero), on_cpu) == expected
-
-
-def test_offloading_to_nvme_reads_and_writes_asynchronously() -> None:
-    assert nvme_ops(config("AdamW", offload_param={"device": "nvme"})) == ["PinMemoryBuilder", "AsyncIOBuilder"]
-    assert nvme_ops(config("AdamW", offload_param={"device": "cpu"})) == []

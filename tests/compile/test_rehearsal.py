@@ -39,6 +39,7 @@ FAMILIES = {
     "gpt2": "{n_embd: 1024, n_layer: 24, n_head: 16}",
     "mixtral": "{num_local_experts: 8}",
     "qwen3_moe": "{num_experts: 128, decoder_sparse_step: 2, mlp_only_layers: [0, 3]}",
+    "deepseek_v2": "{n_routed_experts: 160, num_experts_per_tok: 6, moe_intermediate_size: 1536}",
     "deepseek_v3": "{n_routed_experts: 256}",
 }
 
@@ -85,7 +86,9 @@ def test_every_layout_can_be_rehearsed(layout: str) -> None:
 
 @pytest.mark.parametrize("architecture", FAMILIES)
 def test_every_decoder_can_be_rehearsed(architecture: str) -> None:
-    experts = "parallel={ep: 4}" if architecture in ("mixtral", "qwen3_moe", "deepseek_v3") else "parallel={}"
+    experts = (
+        "parallel={ep: 4}" if architecture in ("mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3") else "parallel={}"
+    )
     model = f"model={{architecture: {architecture}, config: {FAMILIES[architecture]}}}"
 
     overrides = (*CLUSTER, model, "batch={global_batch_size: 4096, micro_batch_size: 2}", "zero={stage: 2}", experts)

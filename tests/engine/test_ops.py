@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -47,3 +48,25 @@ def test_it_is_left_alone_too_when_its_directory_is_reached_through_a_link(tmp_p
 def test_where_there_is_no_lock_nothing_happens(tmp_path):
     assert not remove_stale_lock(tmp_path / "lock")
     assert not list(tmp_path.iterdir())
+
+
+def test_who_needs_nothing_compiled_does_not_wait_for_those_who_compile(tmp_path):
+    code = (
+        "import fcntl; from zerotrain.engine.ops import build_directory, build_ops, compile_apart; "
+        "from zerotrain.hardware.builds import build_root; compile_apart(); "
+        "(build_directory('deepspeed_shm_comm') / 'deepspeed_shm_comm.so').touch(); "
+        "other = (build_root() / 'zerotrain.lock').open('w'); fcntl.flock(other, fcntl.LOCK_EX); "
+        "build_ops({'optimizer': {'type': 'SGD'}, 'zero_optimization': {}}, print); print('went on')"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "TORCH_EXTENSIONS_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.stdout.endswith("went on\n"), done.stderr
+    assert "waiting" not in done.stdout

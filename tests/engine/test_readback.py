@@ -88,6 +88,25 @@ def test_every_value_that_touches_convergence_is_read_back(seen, path):
     assert path.replace("/", ".") in seen[path]
 
 
+def test_modules_that_stage_3_gathers_as_one_are_looked_for_in_the_model(ranks, tmp_path):
+    output = ranks.script(
+        tmp_path,
+        ENGINE
+        + """
+given = changed("zero_optimization", {"stage": 3, "leaf_module": {"classes": ["torch.nn.modules.linear.Linear"]}})
+built = engine(copy.deepcopy(given))
+def found(): return [d for d in differences(built, given, GROUPS) if "leaf" in d[0]]
+print("GATHERED", found())
+built.module._z3_leaf = False
+print("NOT GATHERED", found())
+""",
+    )
+
+    assert "\nGATHERED []" in output
+    key = "zero_optimization.leaf_module.classes"
+    assert f"NOT GATHERED [('{key}', ['torch.nn.modules.linear.Linear'], [])]" in output
+
+
 def test_all_differences_and_unread_keys_are_told_at_once(ranks, tmp_path):
     output = ranks.script(
         tmp_path,

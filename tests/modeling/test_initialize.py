@@ -23,6 +23,9 @@ DECODERS: dict[str, dict[str, Any]] = {
     "deepseek_v3": {**SIZES, "num_key_value_heads": 4, "n_routed_experts": 4, "moe_intermediate_size": 16}
     | {"first_k_dense_replace": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
     | {"qk_nope_head_dim": 8, "v_head_dim": 8, "n_group": 2, "topk_group": 1, "num_experts_per_tok": 1},
+    "deepseek_v2": {**SIZES, "num_key_value_heads": 4, "n_routed_experts": 4, "moe_intermediate_size": 16}
+    | {"first_k_dense_replace": 1, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_rope_head_dim": 8}
+    | {"qk_nope_head_dim": 8, "v_head_dim": 8, "num_experts_per_tok": 1},
 }
 
 
@@ -94,7 +97,7 @@ def test_a_derived_seed_is_one_torch_takes_and_differs_from_place_to_place():
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2", "mixtral", "deepseek_v3"])
+@pytest.mark.parametrize("architecture", ["llama", "gpt2", "mixtral", "deepseek_v2", "deepseek_v3"])
 def test_stage_3_partitions_the_very_same_weights_and_keeps_rotary_frequencies_exact(ranks, tmp_path, architecture):
     """Under `zero.Init` DeepSpeed would build them in bf16, and with them rotary frequencies."""
     output = ranks.script(

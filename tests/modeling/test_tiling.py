@@ -64,8 +64,8 @@ class Shapes(TorchDispatchMode):
 def model(architecture: str) -> PreTrainedModel:
     torch.manual_seed(7)
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": INTERMEDIATE} if architecture == "gpt2" else SIZES
-    if architecture == "deepseek_v3":
-        sizes = {**sizes, "num_key_value_heads": 4}
+    if architecture in ("deepseek_v2", "deepseek_v3"):
+        sizes = {**sizes, "num_key_value_heads": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64}
     config = AutoConfig.for_model(architecture, **sizes, vocab_size=VOCABULARY, use_cache=False)
     for rate in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
         setattr(config, rate, 0.0)

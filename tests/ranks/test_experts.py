@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ CONFIGS: dict[str, dict[str, Any]] = {
     | {"moe_intermediate_size": 32},
     "deepseek_v3": {**SMALL, "num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2}
     | {"moe_intermediate_size": 32, "first_k_dense_replace": 1, "n_group": 2, "topk_group": 1, "q_lora_rank": 16}
+    | {"kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8},
+    "deepseek_v2": {**SMALL, "num_key_value_heads": 4, "n_routed_experts": 4, "num_experts_per_tok": 2}
+    | {"moe_intermediate_size": 32, "first_k_dense_replace": 1, "q_lora_rank": 16, "routed_scaling_factor": 2.0}
+    | {"topk_method": "group_limited_greedy", "n_group": 2, "topk_group": 1}
     | {"kv_lora_rank": 16, "qk_rope_head_dim": 8, "qk_nope_head_dim": 8, "v_head_dim": 8},
 }
 LEAN = [("mixtral", 0), ("qwen3_moe", 2), ("mixtral", 3)]
@@ -63,6 +68,26 @@ def test_groups_that_hold_the_same_experts_divide_them(train, plain, stage):
 
     result = train(of("mixtral", stage, ep=2), 4)
 
+    assert result.losses == pytest.approx(reference.losses, rel=1e-4)
+    assert result.grad_norms == pytest.approx(reference.grad_norms, rel=1e-4)
+    assert largest_difference(exported(result), exported(reference)) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("architecture", "granularity"),
+    [
+        pytest.param(name, granularity, marks=() if name == "deepseek_v3" else pytest.mark.slow)
+        for name in CONFIGS
+        for granularity in ("none", "full")
+    ],
+)
+def test_stage_3_gathers_the_experts_of_a_layer_as_one(train, plain, architecture, granularity):
+    reference = plain(architecture)
+
+    result = train(of(architecture, 3) | {"activation_checkpointing": {"granularity": granularity}}, 2)
+
+    compiled = json.loads(result.run.ds_config.read_text())
+    assert len(compiled["zero_optimization"]["leaf_module"]["classes"]) == 1
     assert result.losses == pytest.approx(reference.losses, rel=1e-4)
     assert result.grad_norms == pytest.approx(reference.grad_norms, rel=1e-4)
     assert largest_difference(exported(result), exported(reference)) < 1e-3

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes.util
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -22,6 +24,18 @@ WIDE = {
     "optimizer.lr": 1e-4,
 }
 """Matrices of which a rank's part is large enough: DeepSpeed leaves what is smaller than 1 MiB in memory."""
+
+
+_BUILD = """
+from zerotrain.engine.ops import build_ops
+build_ops({"optimizer": {"type": "SGD"}, "zero_optimization": {"offload_param": {"device": "nvme"}}}, print)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built() -> None:
+    """Compiles what runs would wait for."""
+    subprocess.run([sys.executable, "-c", _BUILD], check=True)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

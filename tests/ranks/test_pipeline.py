@@ -39,11 +39,12 @@ CASES = [
 ]
 
 
-def assert_same(divided: Any, plain: Any, rel: float = 1e-5) -> None:
-    assert divided.losses == pytest.approx(plain.losses, rel=rel)
-    assert divided.grad_norms == pytest.approx(plain.grad_norms, rel=rel)
+def assert_same(divided: Any, plain: Any) -> None:
+    assert divided.losses == pytest.approx(plain.losses, rel=1e-5)
+    # On one plain rank a norm of the small qwen3 differs by 1.9e-5 between micro-batches of 2 and of 8.
+    assert divided.grad_norms == pytest.approx(plain.grad_norms, rel=1e-4)
     (measured,), (expected,) = (result.rows("eval")[-1:] for result in (divided, plain))
-    assert measured["metrics"] == pytest.approx(expected["metrics"], rel=rel)
+    assert measured["metrics"] == pytest.approx(expected["metrics"], rel=1e-5)
 
 
 @pytest.mark.parametrize(("model", "stage", "world"), CASES)

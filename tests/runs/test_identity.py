@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zerotrain.compile.facts import DataFacts
-from zerotrain.runs.identity import EFFECTS, convergence_hash, effect_of, execution_hash
+from zerotrain.runs.identity import EFFECTS, continuation_of, convergence_hash, effect_of, execution_hash
 from zerotrain.spec.run import RunSpec
 
 Settled = Callable[..., RunSpec]
@@ -32,7 +32,7 @@ EVERYTHING = {
     "precision": "{dtype: fp16, loss_scale: {window: 5}}",
     "zero": "{stage: 3, offload_optimizer: {device: nvme, nvme_path: /x}, "
     "offload_param: {device: nvme, nvme_path: /x}}",
-    "moe": "{experts: 4, noisy_gate: jitter}",
+    "moe": "{experts: 4, noisy_gate: jitter, aux_loss_weight: 0}",
     "activation_checkpointing": "{granularity: full, implementation: deepspeed}",
     "checkpoint": "{save_every: 5 steps}",
     "evaluation": "{every: 5 steps, max_samples: 7, early_stopping: {patience: 5}}",
@@ -150,6 +150,30 @@ def test_changing_any_value_changes_exactly_the_hash_it_belongs_to(
     kinds = {"convergence": (True, False), "execution": (False, True), "data": (False, False)}
     assert changed == {path: kinds[expected_effect(path)] for path in changed}
     assert len(changed) > 80
+
+
+MIXTRAL = "{{architecture: mixtral, config: {{num_attention_heads: 8, output_router_logits: {}}}}}"
+
+
+@pytest.mark.parametrize(
+    ("sections", "matters"),
+    [
+        ({}, False),
+        ({"moe": "{experts: 4}"}, True),
+        ({"moe": "{experts: 4, aux_loss_weight: 0}"}, False),
+        ({"moe": "{experts: 4, aux_loss_weight: 0, drop_tokens: true}"}, True),
+        ({"model": MIXTRAL.format("true")}, True),
+        ({"model": MIXTRAL.format("false")}, False),
+    ],
+)
+def test_micro_batches_matter_where_routers_look_at_them(
+    settled: Settled, facts: DataFacts, sections: dict[str, str], matters: bool
+) -> None:
+    one = settled(batch="{global_batch_size: 8, micro_batch_size: 2}", **sections)
+    other = settled(batch="{global_batch_size: 8, micro_batch_size: 4}", **sections)
+
+    assert (convergence_hash(one, facts) != convergence_hash(other, facts)) == matters
+    assert continuation_of("batch.micro_batch_size", one) == ("schedule" if matters else "free")
 
 
 @pytest.mark.parametrize("name", ["fingerprint", "tokenizer_fingerprint"])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from zerotrain.arch.dense import GPT2, LLAMA, MISTRAL, QWEN2, QWEN3
 from zerotrain.arch.encoder import BERT
 from zerotrain.arch.family import Family
-from zerotrain.arch.moe import DEEPSEEK_V3, MIXTRAL, QWEN3_MOE
+from zerotrain.arch.moe import DEEPSEEK_V2, DEEPSEEK_V3, MIXTRAL, QWEN3_MOE
 from zerotrain.arch.vision import RESNET, VIT
 
 FAMILIES: Mapping[str, Family] = {
@@ -19,10 +19,8 @@ FAMILIES: Mapping[str, Family] = {
     "bert": BERT,
     "mixtral": MIXTRAL,
     "qwen3_moe": QWEN3_MOE,
+    "deepseek_v2": DEEPSEEK_V2,
     "deepseek_v3": DEEPSEEK_V3,
     "vit": VIT,
     "resnet": RESNET,
 }
-
-SPARSE = ("mixtral", "qwen3_moe", "deepseek_v3")
-"""Those with experts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from zerotrain.arch.dense import (
     DECODER_HEADS,
@@ -18,6 +18,7 @@ from zerotrain.arch.dense import (
 from zerotrain.arch.family import (
     ANYTHING,
     FLAG,
+    TEXT,
     WHOLE,
     WHOLES,
     Config,
@@ -32,7 +33,12 @@ from zerotrain.arch.family import (
     size,
     special_tokens,
 )
-from zerotrain.arch.relations import DECODER_RELATIONS, PADDING_IN_VOCABULARY, ROTARY_PARAMETERS
+from zerotrain.arch.relations import (
+    DECODER_RELATIONS,
+    HEADS_DIVIDE_HIDDEN_SIZE,
+    PADDING_IN_VOCABULARY,
+    ROTARY_PARAMETERS,
+)
 from zerotrain.arch.tensors import Blueprint, Experts, Tensors, activation, join, linear, scale, within
 
 # `torch.nn.functional.grouped_mm`, which computes experts unless `experts_implementation` says otherwise, wants rows of
@@ -60,6 +66,8 @@ def _where_sparse(pattern: Pattern, find: Callable[[Config], Finding | None]) ->
 def _expert_relations(number: str, inner: str, pattern: Pattern, layout: tuple[str, ...]) -> tuple[Relation, ...]:
     def too_many(config: Config) -> Finding | None:
         chosen, available = config["num_experts_per_tok"], config[number]
+        if chosen is None:
+            return Finding("`num_experts_per_tok` is not set, and has no default", "say how many experts a token meets")
         if chosen <= available:
             return None
         return Finding(f"`num_experts_per_tok` {chosen} is more than `{number}` {available}")
@@ -201,11 +209,11 @@ def _deepseek_pattern(config: Config) -> tuple[str, ...]:
 
 def _deepseek_blueprint(config: Config, head: str) -> Blueprint:
     number, inner = config["n_routed_experts"], config["moe_intermediate_size"]
-    attention = _latent_attention(config)
-    shared = within("shared_experts.", gated_mlp(config, inner * config["n_shared_experts"]))
+    attention, bias = _latent_attention(config), config.get("mlp_bias", False)
+    shared = within("shared_experts.", gated_mlp(config, inner * config["n_shared_experts"], bias))
     router = linear("gate", config["hidden_size"], number)
     kinds = {
-        "dense": decoder_layer(config, attention, gated_mlp(config, config["intermediate_size"])),
+        "dense": decoder_layer(config, attention, gated_mlp(config, config["intermediate_size"], bias)),
         "moe": decoder_layer(config, attention, join((_experts(config, number, inner), router, shared))),
     }
     experts = Experts("moe", number, config["num_experts_per_tok"], _expert_parameters(config, inner))
@@ -236,32 +244,123 @@ def _repeated_keys(config: Config) -> Finding | None:
     )
 
 
-def _unusable_rotary_part(config: Config) -> Finding | None:
+def _odd_rotary_part(config: Config) -> Finding | None:
+    rotary = config["qk_rope_head_dim"]
+    if rotary % 2 == 0:
+        return None
+    return Finding(f"`qk_rope_head_dim` {rotary} is odd, but rotary positions turn pairs of numbers")
+
+
+def _odd_parts_before_rotary(config: Config) -> Finding | None:
+    """Positions are turned as complex numbers, which in fp32 are views that must begin at an even place."""
+    odd = next((key for key in ("kv_lora_rank", "qk_nope_head_dim") if config[key] % 2), None)
+    return (
+        Finding(f"`{odd}` {config[odd]} is odd, but what follows it is read as complex numbers", key=odd)
+        if odd
+        else None
+    )
+
+
+def _other_rotary_part(config: Config) -> Finding | None:
     rotary, given = config["qk_rope_head_dim"], config.get("head_dim")
-    if rotary % 2:
-        return Finding(f"`qk_rope_head_dim` {rotary} is odd, but rotary positions turn pairs of numbers")
-    if given not in (None, rotary):
-        return Finding(f"`head_dim` {given} is not `qk_rope_head_dim` {rotary}", "leave `head_dim` out", "head_dim")
-    return None
+    if given in (None, rotary):
+        return None
+    return Finding(f"`head_dim` {given} is not `qk_rope_head_dim` {rotary}", "leave `head_dim` out")
 
 
 def _impossible_groups(config: Config) -> Finding | None:
     number, groups, chosen = config["n_routed_experts"], config["n_group"], config["topk_group"]
     if number % groups:
         return Finding(f"`n_routed_experts` {number} is not a multiple of `n_group` {groups}")
-    if number // groups < 2:
-        return Finding(f"`n_group` {groups} leaves one expert per group; the router ranks a group by its two best")
     if chosen > groups:
         return Finding(f"`topk_group` {chosen} is more than `n_group` {groups}", key="topk_group")
     return None
 
 
+def _lonely_experts(config: Config) -> Finding | None:
+    number, groups = config["n_routed_experts"], config["n_group"]
+    if number // groups >= 2:
+        return None
+    return Finding(f"`n_group` {groups} leaves one expert per group; the router ranks a group by its two best")
+
+
+_GROUPED_ROUTING = "group_limited_greedy"
+
+
+def _impossible_limited_groups(config: Config) -> Finding | None:
+    if config["topk_method"] != _GROUPED_ROUTING:
+        return None
+    unset = next((key for key in ("n_group", "topk_group") if config[key] is None), None)
+    if unset is not None:
+        return Finding(f"`topk_method: {_GROUPED_ROUTING}` needs `{unset}`", key=unset)
+    return _impossible_groups(config)
+
+
+def _unnamed_routing(config: Config) -> Finding | None:
+    return Finding("`topk_method` is null, and the router chooses by none") if config["topk_method"] is None else None
+
+
 _DEEPSEEK_LAYOUT = ("first_k_dense_replace", "num_hidden_layers")
+_DEEPSEEK_GROUPS = ("n_group", "n_routed_experts", "topk_group", *_DEEPSEEK_LAYOUT)
+_DEEPSEEK_RELATIONS = (
+    Relation(("num_key_value_heads", "num_attention_heads"), _repeated_keys),
+    Relation(("qk_rope_head_dim",), _odd_rotary_part),
+    ROTARY_PARAMETERS,
+    PADDING_IN_VOCABULARY,
+    *_expert_relations("n_routed_experts", "moe_intermediate_size", _deepseek_pattern, _DEEPSEEK_LAYOUT),
+)
+
+_LATENT_KEYS: Mapping[str, Key] = {
+    "num_key_value_heads": size(None),
+    "first_k_dense_replace": size(0, least=0),
+    "q_lora_rank": size(1536, nullable=True),
+    "kv_lora_rank": size(512),
+    "qk_nope_head_dim": size(128, least=0),
+    "qk_rope_head_dim": size(64),
+    "v_head_dim": size(128),
+    "attention_bias": flag(False),
+    "pretraining_tp": Key(1, optional(WHOLE)),
+}
+
+DEEPSEEK_V2 = Family(
+    keys={
+        **decoder_keys(vocab=102_400, hidden=4096, inner=11_008, layers=32, heads=32, kv_heads=None),
+        **special_tokens(bos=1, eos=2),
+        **_LATENT_KEYS,
+        "attention_dropout": decimal(0.0, most=1),
+        "max_position_embeddings": size(2048),
+        "head_dim": size(None),
+        "mlp_bias": flag(False),
+        "moe_intermediate_size": size(1407),
+        "n_shared_experts": size(2, least=0),
+        "n_routed_experts": size(64),
+        "num_experts_per_tok": size(None),
+        "n_group": size(None),
+        "topk_group": size(None),
+        "topk_method": Key("greedy", optional(TEXT), choices=("greedy", _GROUPED_ROUTING)),
+        "routed_scaling_factor": decimal(1.0),
+        "norm_topk_prob": Key(False, optional(FLAG)),  # read by nothing: the weights of the chosen are never normed
+    },
+    # Like `head_dim`, overwritten by the config class.
+    extra_keys={**ROTARY_EXTRA_KEYS, "qk_head_dim": Key(None, ANYTHING)},
+    aliases={"num_experts": "n_routed_experts"},
+    heads=DECODER_HEADS,
+    dimensions=_deepseek_dimensions,
+    blueprint=_deepseek_blueprint,
+    relations=(
+        HEADS_DIVIDE_HIDDEN_SIZE,
+        Relation(("kv_lora_rank", "qk_nope_head_dim"), _odd_parts_before_rotary),
+        *_DEEPSEEK_RELATIONS,
+        Relation(("topk_method", *_DEEPSEEK_LAYOUT), _where_sparse(_deepseek_pattern, _unnamed_routing)),
+        Relation(("topk_method", *_DEEPSEEK_GROUPS), _where_sparse(_deepseek_pattern, _impossible_limited_groups)),
+    ),
+)
 
 DEEPSEEK_V3 = Family(
     keys={
         **decoder_keys(vocab=129_280, hidden=7168, inner=18_432, layers=61, heads=128, kv_heads=None),
         **special_tokens(bos=0, eos=1),
+        **_LATENT_KEYS,
         "num_key_value_heads": size(128, nullable=True),
         "max_position_embeddings": size(4096),
         "moe_intermediate_size": size(2048),
@@ -273,14 +372,7 @@ DEEPSEEK_V3 = Family(
         "first_k_dense_replace": size(3, least=0),
         "routed_scaling_factor": decimal(2.5),
         "norm_topk_prob": Key(True, optional(FLAG)),
-        "q_lora_rank": size(1536, nullable=True),
-        "kv_lora_rank": size(512),
-        "qk_nope_head_dim": size(128, least=0),
-        "qk_rope_head_dim": size(64),
-        "v_head_dim": size(128),
         "rope_interleave": Key(True, optional(FLAG)),
-        "attention_bias": flag(False),
-        "pretraining_tp": Key(1, optional(WHOLE)),
         # Heads that predict several tokens are appended for generation only; the trained model has none.
         "num_mtp_layers": size(1, least=0),
     },
@@ -290,14 +382,9 @@ DEEPSEEK_V3 = Family(
     dimensions=_deepseek_dimensions,
     blueprint=_deepseek_blueprint,
     relations=(
-        Relation(("num_key_value_heads", "num_attention_heads"), _repeated_keys),
-        Relation(("qk_rope_head_dim", "head_dim"), _unusable_rotary_part),
-        ROTARY_PARAMETERS,
-        PADDING_IN_VOCABULARY,
-        *_expert_relations("n_routed_experts", "moe_intermediate_size", _deepseek_pattern, _DEEPSEEK_LAYOUT),
-        Relation(
-            ("n_group", "n_routed_experts", "topk_group", *_DEEPSEEK_LAYOUT),
-            _where_sparse(_deepseek_pattern, _impossible_groups),
-        ),
+        *_DEEPSEEK_RELATIONS,
+        Relation(("head_dim", "qk_rope_head_dim"), _other_rotary_part),
+        Relation(_DEEPSEEK_GROUPS, _where_sparse(_deepseek_pattern, _impossible_groups)),
+        Relation(_DEEPSEEK_GROUPS, _where_sparse(_deepseek_pattern, _lonely_experts)),
     ),
 )

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 _DECODER = {"attention": "self_attn", "mlp": "mlp"}
 
 RECOMPUTED_PARTS: Mapping[str, Mapping[str, str]] = {
-    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen3_moe", "deepseek_v3"), _DECODER),
+    **dict.fromkeys(
+        ("llama", "mistral", "qwen2", "qwen3", "mixtral", "qwen3_moe", "deepseek_v2", "deepseek_v3"), _DECODER
+    ),
     "gpt2": {"attention": "attn", "mlp": "mlp"},
     "bert": {"attention": "attention"},
     "vit": {"attention": "attention", "mlp": "mlp"},

@@ -27,10 +27,10 @@ def needed_ops(ds_config: Mapping[str, Any], on_cpu: bool) -> list[str]:
     offloaded = "offload_optimizer" in ds_config["zero_optimization"]
     builder = (_OFFLOADED if offloaded else _ON_DEVICE).get(optimizer)
     # On a CPU `init_distributed` loads the shared-memory communication op (deepspeed/comm/torch.py).
-    return ["ShareMemCommBuilder"] * on_cpu + ([builder] if builder else [])
+    return ["ShareMemCommBuilder"] * on_cpu + ([builder] if builder else []) + _nvme_ops(ds_config)
 
 
-def nvme_ops(ds_config: Mapping[str, Any]) -> list[str]:
-    """Returns the names of the builders of the ops that offloading to NVMe loads (runtime/swap_tensor)."""
+def _nvme_ops(ds_config: Mapping[str, Any]) -> list[str]:
+    """Returns the builders of the ops that offloading to NVMe loads (runtime/swap_tensor)."""
     offloads = (ds_config["zero_optimization"].get(f"offload_{what}", {}) for what in ("optimizer", "param"))
     return ["PinMemoryBuilder", "AsyncIOBuilder"] if any(part.get("device") == "nvme" for part in offloads) else []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zerotrain.check.case import Case
-from zerotrain.compile.ops import needed_ops, nvme_ops
+from zerotrain.compile.ops import needed_ops
 from zerotrain.compile.resolve import Resolved
 from zerotrain.compile.sizes import checkpoint_bytes, state_bytes, weight_bytes
 from zerotrain.hardware.gpus import Gpu
@@ -68,7 +68,7 @@ def need_of(case: Case, file: Path) -> Need:
         gpu=case.gpu,
         nodes=topology.num_nodes,
         ranks=topology.gpus_per_node,
-        ops=(*needed_ops(config, on_cpu), *nvme_ops(config)),
+        ops=tuple(needed_ops(config, on_cpu)),
         places=tuple(_places(spec, around)),
         checkpoints=_checkpoints(case.resolved),
         host_memory=_host_memory(case.resolved, on_cpu),

@@ -32,9 +32,11 @@ def build_ops(ds_config: Mapping[str, Any], say: Callable[[str], None]) -> None:
     show_ninja()
     compile_apart()
     needed = needed_ops(ds_config, on_cpu())
-    with _one_at_a_time():
+    if all(_is_built(builder) and not _lock(builder).exists() for builder in needed):
+        return
+    with _one_at_a_time(say):
         for builder in needed:
-            remove_stale_lock(build_directory(_name(builder)) / "lock")
+            remove_stale_lock(_lock(builder))
         missing = [builder for builder in needed if not _is_built(builder)]
         if missing:
             _build(missing, say)
@@ -47,6 +49,11 @@ def _name(builder: str) -> str:
 def _is_built(builder: str) -> bool:
     name = _name(builder)
     return is_installed(name) or (build_directory(name) / f"{name}.so").is_file()
+
+
+def _lock(builder: str) -> Path:
+    """Returns the file that torch keeps while it compiles an op."""
+    return build_directory(_name(builder)) / "lock"
 
 
 def is_installed(op: str) -> bool:
@@ -73,18 +80,22 @@ def show_ninja() -> None:
 
 
 @contextmanager
-def _one_at_a_time() -> Generator[None]:
+def _one_at_a_time(say: Callable[[str], None]) -> Generator[None]:
     root = build_root()
     root.mkdir(parents=True, exist_ok=True)
     with (root / "zerotrain.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("waiting for another process that compiles DeepSpeed's ops")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _build(builders: list[str], say: Callable[[str], None]) -> None:
     _require_compiler()
     names = [_name(builder) for builder in builders]
-    say(f"compiling DeepSpeed's {' and '.join(names)}: first use on this machine, about a minute")
+    say(f"compiling DeepSpeed's {' and '.join(names)}: first use on this machine, a minute or more")
     builds = [
         subprocess.Popen(
             [sys.executable, "-c", _BUILD, builder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

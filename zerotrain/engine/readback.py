@@ -10,6 +10,7 @@ from deepspeed import DeepSpeedEngine
 from deepspeed.runtime.activation_checkpointing import checkpointing
 from deepspeed.runtime.pipe.engine import PipelineEngine
 from deepspeed.runtime.utils import is_model_parallel_parameter
+from deepspeed.utils import z3_leaf_module
 
 from zerotrain.compile.sections.groups import Group
 from zerotrain.diagnostic import Diagnostic, error
@@ -36,6 +37,8 @@ _CLASSES = {
 _VALIDATED = ("zero_optimization.", "compile.", "tensor_parallel.", "timers.throughput.", "pipeline.")
 """Sections with sections inside that pydantic reads: it refuses unknown keys there, and reads past our record. That of
 the pipeline is copied as a whole, and read back from its engine."""
+
+_LEAVES = "zero_optimization.leaf_module.classes"
 
 _GROUP_VALUES = (
     *("lr", "betas", "eps", "weight_decay", "momentum", "nesterov", "dampening", "bias_correction"),
@@ -86,8 +89,19 @@ def _engine_values(engine: DeepSpeedEngine, flat: Mapping[str, Any]) -> Iterator
         yield from _pipeline_values(engine)
     if "zero_optimization.zero_hpz_partition_size" in flat:
         yield "zero_optimization.zero_hpz_partition_size", _second_copy_size(engine)
+    if _LEAVES in flat:
+        yield _LEAVES, _found_leaves(engine, flat[_LEAVES])
     if "zero_optimization.offload_optimizer.device" in flat:
         yield "zero_optimization.offload_optimizer.device", _offload_device(engine)
+
+
+def _found_leaves(engine: DeepSpeedEngine, classes: Sequence[str]) -> list[str]:
+    """Returns those of the classes that the model has, and of which every module is gathered as one."""
+    is_leaf: dict[str, bool] = {}
+    for module in module_of(engine).modules():
+        name = f"{type(module).__module__}.{type(module).__qualname__}"
+        is_leaf[name] = is_leaf.get(name, True) and z3_leaf_module(module)
+    return [name for name in classes if is_leaf.get(name)]
 
 
 def _tensor_parallel_size(engine: DeepSpeedEngine) -> int:

@@ -74,7 +74,7 @@ def _adapt(run: RunDirectory, failure: LaunchError, say: Callable[[str], None]) 
     size = smaller_micro_batch(read_record(run)) if _is(failure, _OUT_OF_MEMORY) else None
     if size is None:
         return False
-    changed = lay_out_anew(run, [f"batch.micro_batch_size={size}"])
+    changed = lay_out_anew(run, [f"batch.micro_batch_size={size}"], accept=True)
     say("\n  ".join([f"{failure.findings[0].message}; starting again with", *map(str, changed)]))
     return True
 

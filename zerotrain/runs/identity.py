@@ -54,6 +54,7 @@ EFFECTS: Mapping[str, Effect] = {
 }
 """Effect of a key of the spec, or of all keys below it; the longest matching path counts."""
 
+_MICRO_BATCH = "batch.micro_batch_size"
 
 Continuation = Literal["identity", "schedule", "free"]
 
@@ -69,8 +70,10 @@ CONTINUATIONS: Mapping[str, Continuation] = {
 it, `schedule` bends its loss curve, `free` changes neither; the longest matching path counts."""
 
 
-def continuation_of(key: str) -> Continuation:
+def continuation_of(key: str, spec: RunSpec) -> Continuation:
     """Returns what a change of a dotted key means for a run that goes on."""
+    if key == _MICRO_BATCH and _depends_on_micro_batches(spec):
+        return "schedule"
     usual: Continuation = "free" if effect_of(key) == "execution" else "identity"
     return longest_match(CONTINUATIONS, key) or usual
 
@@ -95,6 +98,8 @@ def longest_match(table: Mapping[str, Value], key: str) -> Value | None:
 def convergence_hash(resolved: RunSpec, facts: DataFacts) -> str:
     """Returns a hash of all that decides the loss: runs with the same one have the same loss within rounding."""
     settings = _with_effect(resolved, "convergence")
+    if _depends_on_micro_batches(resolved):
+        settings[_MICRO_BATCH] = resolved.model_dump(mode="json")["batch"]["micro_batch_size"]
     settings["data fingerprint"] = facts.fingerprint
     settings["tokenizer fingerprint"] = facts.tokenizer_fingerprint
     return _hash(settings)
@@ -102,7 +107,7 @@ def convergence_hash(resolved: RunSpec, facts: DataFacts) -> str:
 
 def identity_hash(resolved: RunSpec, facts: DataFacts) -> str:
     """Returns a hash of what makes a run this one, whatever becomes of its schedule and its ranks."""
-    settings = {key: value for key, value in _all_leaves(resolved) if continuation_of(key) == "identity"}
+    settings = {key: value for key, value in _all_leaves(resolved) if continuation_of(key, resolved) == "identity"}
     settings = {key: value for key, value in settings.items() if effect_of(key) != "data"}
     return _hash(settings | {"data fingerprint": facts.fingerprint})
 
@@ -110,6 +115,13 @@ def identity_hash(resolved: RunSpec, facts: DataFacts) -> str:
 def execution_hash(resolved: RunSpec) -> str:
     """Returns a hash of all that decides only speed, memory and what is written."""
     return _hash(_with_effect(resolved, "execution"))
+
+
+def _depends_on_micro_batches(spec: RunSpec) -> bool:
+    """Tells whether it matters which tokens are in one micro-batch: there routers are balanced, and tokens dropped."""
+    settings = dict(_all_leaves(spec))
+    watched = ("moe.drop_tokens", "moe.aux_loss_weight", "model.config.output_router_logits")
+    return any(settings.get(key) for key in watched)
 
 
 def _with_effect(resolved: RunSpec, effect: Effect) -> dict[str, Any]:

@@ -31,11 +31,8 @@ class Change:
     key: str
     before: Any
     after: Any
-
-    @property
-    def meaning(self) -> Continuation:
-        """What the change means for the run."""
-        return continuation_of(self.key)
+    meaning: Continuation
+    """What the change means for the run."""
 
     def __str__(self) -> str:
         return f"{self.key}: {_shown(self.before)} -> {_shown(self.after)}"
@@ -44,7 +41,7 @@ class Change:
 def changes(record: RunRecord, after: RunSpec) -> list[Change]:
     """Returns what of a run's settled spec would change."""
     found = unequal(record.resolved, after.model_dump(mode="json"), {}, {})
-    return [Change(key, before, now) for key, before, now in found]
+    return [Change(key, before, now, continuation_of(key, after)) for key, before, now in found]
 
 
 def refuse_changes(changed: Sequence[Change], *, accepted: bool) -> None:

@@ -73,6 +73,31 @@ def test_the_sizes_of_the_spec_are_deepspeed_s(settled: Settled) -> None:
     ] == [1, 2, 3, 4, 5, True]
 
 
+MIXTRAL = "{architecture: mixtral, config: {hidden_size: 64, num_attention_heads: 8, intermediate_size: 64}}"
+BLOCK = "transformers.models.mixtral.modeling_mixtral.MixtralSparseMoeBlock"
+
+
+@pytest.mark.parametrize(
+    ("sections", "leaves"),
+    [
+        ({"model": MIXTRAL}, {"classes": [BLOCK]}),
+        ({"model": MIXTRAL, "parallel": "{ep: 2}"}, None),
+        ({}, None),
+    ],
+)
+def test_stage_3_gathers_the_experts_of_a_layer_as_one(settled: Settled, sections: Any, leaves: Any) -> None:
+    emitted = emit_zero(settled(zero="{stage: 3}", **sections))
+
+    assert values(emitted)["zero_optimization"].get("leaf_module") == leaves
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2])
+def test_below_stage_3_nothing_is_gathered(settled: Settled, stage: int) -> None:
+    emitted = emit_zero(settled(zero=f"{{stage: {stage}}}", model=MIXTRAL))
+
+    assert "leaf_module" not in values(emitted)["zero_optimization"]
+
+
 @pytest.mark.parametrize(("stage", "scatters"), [(1, True), (2, False), (3, False)])
 def test_muon_does_not_scatter_above_stage_1(settled: Settled, stage: int, scatters: bool) -> None:
     emitted = emit_zero(settled(zero=f"{{stage: {stage}}}", optimizer="{type: muon, lr: 0.02}"))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from zerotrain.arch.sparse import EXPERT_BLOCKS
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, rule
-from zerotrain.compile.sections.experts import PRESETS
 from zerotrain.diagnostic import Diagnostic
 from zerotrain.spec.run import RunSpec
 from zerotrain.spec.suggest import listed
 
 _GATES = ("silu", "swish")
-"""Names of the activation that AutoEP computes for every model in `PRESETS`."""
+"""Names of the activation that AutoEP computes for every model that has experts."""
 
 _WITH_ROUTER_LOSS = ("pretrain", "sft")
 
@@ -107,10 +107,10 @@ def no_experts(case: Case) -> Iterator[Diagnostic]:
     Right: `{model: {architecture: mixtral}, parallel: {ep: 2}}`
     """
     ranks, (architecture, _) = case.spec.parallel.ep, case.model
-    has_none = architecture not in PRESETS or (case.shape is not None and case.shape.experts is None)
+    has_none = architecture not in EXPERT_BLOCKS or (case.shape is not None and case.shape.experts is None)
     if ranks > 1 and architecture is not None and has_none and case.spec.moe is None:
         message = f"`ep: {ranks}` has nothing to spread: this `{architecture}` has no layer with experts that is known"
-        help = f"known are {listed(PRESETS, 'and')}; `moe` gives a dense model some"
+        help = f"known are {listed(EXPERT_BLOCKS, 'and')}; `moe` gives a dense model some"
         yield case.error("parallel.ep", message, help=help)
 
 

@@ -8,7 +8,7 @@ from math import ceil
 
 from zerotrain.arch.counterparts import COUNTERPARTS, obstacles
 from zerotrain.arch.experts import GATED
-from zerotrain.arch.families import SPARSE
+from zerotrain.arch.sparse import EXPERT_BLOCKS
 from zerotrain.check.case import Case
 from zerotrain.check.rule import Rule, reported_by, rule
 from zerotrain.compile.adapters import model_parameters
@@ -74,7 +74,7 @@ def inexpert_model(case: Case) -> Iterator[Diagnostic]:
     architecture, _ = case.model
     if case.spec.moe is None or architecture is None or architecture in GATED:
         return
-    if architecture in SPARSE:
+    if architecture in EXPERT_BLOCKS:
         message, help = f"a `{architecture}` has experts already", "remove `moe`; its config says how many"
     else:
         message, help = f"a `{architecture}` cannot get experts", f"known are {listed(GATED, 'and')}"

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
+from zerotrain.arch.sparse import EXPERT_BLOCKS
 from zerotrain.compile.dsconfig import ZEROTRAIN, Section, Setting
 from zerotrain.compile.resolve import Resolved
 from zerotrain.diagnostic import Diagnostic, warning
 from zerotrain.spec.moe import MoeSpec
-
-PRESETS: Mapping[str, str] = MappingProxyType(
-    {"mixtral": "mixtral", "qwen3_moe": "qwen3_moe", "deepseek_v3": "deepseek_v3"}
-)
-"""DeepSpeed's description of a layer with experts, by model type (module_inject/auto_ep_presets/)."""
 
 _ALWAYS: Mapping[str, tuple[Any, str]] = {
     "expert_tensor_parallel_size": (1, "experts cannot be split by tensors"),
@@ -31,10 +26,12 @@ def emit_experts(resolved: Resolved) -> Section:
     if ranks == 1 or resolved.spec.moe is not None:
         return {}
     architecture = resolved.shape.architecture if resolved.shape else None
+    # DeepSpeed's descriptions of layers are named as the model types of transformers (module_inject/auto_ep_presets/).
+    preset = architecture if architecture in EXPERT_BLOCKS else None
     section: Section = {
         "enabled": Setting(True, "parallel.ep", "experts are spread over ranks"),
         "autoep_size": Setting(ranks, "parallel.ep", "as written"),
-        "preset_model": Setting(PRESETS.get(str(architecture)), "model", f"the layers of `{architecture}`"),
+        "preset_model": Setting(preset, "model", f"the layers of `{architecture}`"),
     }
     fixed: Section = {key: Setting(value, ZEROTRAIN, why) for key, (value, why) in _ALWAYS.items()}
     return {"expert_parallel": section | fixed}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zerotrain.arch.sparse import EXPERT_BLOCKS
 from zerotrain.compile.dsconfig import ZEROTRAIN, Section, Setting
 from zerotrain.compile.resolve import Resolved
 from zerotrain.spec.parallelism import ZeroSpec
@@ -18,7 +19,7 @@ def emit_zero(resolved: Resolved) -> Section:
     if zero.stage in (1, 2):
         section["allgather_bucket_size"] = _derived(resolved, "allgather_bucket_size")
     if zero.stage == 3:
-        section |= _stage_3(resolved)
+        section |= _stage_3(resolved) | _leaves(resolved)
     return {"zero_optimization": section | _offload(zero)}
 
 
@@ -65,6 +66,19 @@ def _stage_3(resolved: Resolved) -> Section:
         "zero_quantized_weights": _written(zero.quantized_weights, "quantized_weights"),
         "zero_quantized_gradients": _written(zero.quantized_gradients, "quantized_gradients"),
     }
+
+
+def _leaves(resolved: Resolved) -> Section:
+    """Returns which modules stage 3 gathers as one: those with experts, of which ranks may use different ones.
+
+    DeepSpeed knows three classes by itself (runtime/zero/leaf_module_config.py). The layers that `parallel.ep` and
+    `moe` put in their place are no leaves.
+    """
+    shape, spec = resolved.shape, resolved.spec
+    if shape is None or shape.experts is None or spec.parallel.ep > 1 or spec.moe is not None:
+        return {}
+    why = "the experts of a layer are gathered together, whichever of them a rank uses"
+    return {"leaf_module": {"classes": Setting([EXPERT_BLOCKS[shape.architecture]], ZEROTRAIN, why)}}
 
 
 def _offload(zero: ZeroSpec) -> Section:
