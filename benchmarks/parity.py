@@ -18,12 +18,16 @@ STEPS = 5
 
 TWO, FOUR = "hardware.gpus_per_node=2", "hardware.gpus_per_node=4"
 _SIZES = "hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, num_key_value_heads: 4"
+_LATENT = (
+    "first_k_dense_replace: 1, q_lora_rank: 16, kv_lora_rank: 16, qk_rope_head_dim: 8, qk_nope_head_dim: 8, "
+    "v_head_dim: 16"
+)
 _MODELS = {
     "mixtral": f"{{{_SIZES}, intermediate_size: 64, num_local_experts: 4}}",
     "qwen3_moe": f"{{{_SIZES}, head_dim: 16, num_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 64}}",
     "deepseek_v3": f"{{{_SIZES}, n_routed_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 64, "
-    "first_k_dense_replace: 1, n_group: 2, topk_group: 1, q_lora_rank: 16, kv_lora_rank: 16, qk_rope_head_dim: 8, "
-    "qk_nope_head_dim: 8, v_head_dim: 16}",
+    f"n_group: 2, topk_group: 1, {_LATENT}}}",
+    "deepseek_v2": f"{{{_SIZES}, n_routed_experts: 4, num_experts_per_tok: 2, moe_intermediate_size: 64, {_LATENT}}}",
 }
 _STATES_ON_HOST = "zero.offload_optimizer={device: cpu}"
 
@@ -66,12 +70,12 @@ def _of_axes() -> Mapping[str, Sequence[str]]:
 
 def _of_experts() -> Mapping[str, Sequence[str]]:
     return {
-        f"{name}: ZeRO {stage} x ep 2 x dp {ranks}": (
-            *(f"model={{architecture: {name}, config: {config}}}", f"zero.stage={stage}", "parallel.ep=2"),
+        f"{name}: ZeRO {stage} x ep {ep} x dp {ranks}": (
+            *(f"model={{architecture: {name}, config: {config}}}", f"zero.stage={stage}", f"parallel.ep={ep}"),
             f"hardware.gpus_per_node={ranks}",
         )
         for name, config in _MODELS.items()
-        for stage, ranks in ((0, 2), (2, 4), (3, 2))
+        for stage, ep, ranks in ((0, 2, 2), (2, 2, 4), (3, 2, 2), (3, 1, 2))
     }
 
 
