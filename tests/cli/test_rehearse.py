@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +26,9 @@ STAGES = ["training 3 steps, saving after each", "resuming before step 3", "expo
         pytest.param({"parallel": {"tp": 2, "pp": 4}, "zero": {"stage": 1}}, marks=pytest.mark.slow),
         pytest.param({"parallel": {"sp": 4}, "zero": {"stage": 3}}, marks=pytest.mark.slow),
         pytest.param({"zero": {"stage": 2}, "model.adapter": {"type": "lora", "rank": 8}}, marks=pytest.mark.slow),
+        pytest.param(
+            {"zero": {"stage": 2}, "moe": {"experts": 64, "top_k": 6}, "parallel": {"ep": 8}}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_run_for_512_gpus_is_trained_resumed_and_exported_here(write, zerotrain, tmp_path, changes):
@@ -79,6 +84,16 @@ def test_weights_of_a_folder_give_the_sizes_alone(write, zerotrain, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "model.config.num_hidden_layers: 2" in done.stdout
     assert "model.architecture: llama" in done.stdout
+
+
+def test_a_teacher_that_stays_as_large_as_it_is_is_named(zerotrain, tmp_path):
+    spec = Path(__file__).parents[2] / "examples" / "distill.yaml"
+    teacher = Path(__file__).parents[1] / "golden" / "teacher"
+    shutil.copytree(teacher, tmp_path / "taught")
+
+    done = zerotrain("rehearse", str(spec), "task.teacher.pretrained=./taught", "data.seq_len=16", "--dry-run")
+
+    assert f"not smaller: the teacher, `{tmp_path / 'taught'}`" in done.stdout, done.stdout + done.stderr
 
 
 def test_a_dry_run_shows_the_command(write, zerotrain, tmp_path):

@@ -198,6 +198,23 @@ def test_the_load_is_counted_once_though_layers_are_computed_twice(train, plain)
         assert one["router_loss"] == 0
 
 
+def test_the_load_of_each_expert_is_told_with_every_evaluation(train):
+    often = {"evaluation.every": "2 steps", "evaluation.at_start": True, "activation_checkpointing": "full"}
+
+    result = train(of("mixtral", 0, ep=2) | often, 2)
+
+    untrained, *evaluated = result.rows("eval")
+    assert "expert_loads" not in untrained
+    assert [row["step"] for row in evaluated] == [2, 4]
+    told = {row["step"]: row["expert_load"] for row in result.rows("train")}
+    for row in evaluated:
+        assert [len(loads) for loads in row["expert_loads"]] == [4, 4]
+        assert [sum(loads) for loads in row["expert_loads"]] == pytest.approx([4, 4], abs=1e-3)
+        for layer, loads in enumerate(row["expert_loads"]):
+            busiest = [told[step][layer] for step in (row["step"] - 1, row["step"])]
+            assert max(loads) <= sum(busiest) / 2 + 1e-3, "as many tokens in each step"
+
+
 @pytest.mark.slow
 def test_the_example_learns(ranks, cache, tmp_path):
     example = str(Path(__file__).parents[2] / "examples" / "mixtral_ep.yaml")

@@ -61,6 +61,8 @@ def run(given: argparse.Namespace) -> int:
     changes = rehearsal_of(spec, case.topology, architecture, config, given.ranks)
     overrides = [*given.overrides, *(change.override for change in changes)]
     print("\n".join(_table(changes)), flush=True)
+    if spec.task.type == "distill":
+        print(f"\nnot smaller: the teacher, `{spec.task.teacher.pretrained}`", flush=True)
     if given.dry_run:
         print(f"\nzerotrain train {shlex.join([str(given.spec), *overrides])}")
         return 0

@@ -147,7 +147,7 @@ def assemble(
         hooks.append(Average(average))
     if parts.stores["validation"] is not None:
         measure, every = _measurement(parts, ready, average, task, parts.stores["validation"]), spec.evaluation.every
-        measuring = Evaluate(measure, watch, sink, clock, parts.attempt, _steps(every), steps)
+        measuring = Evaluate(measure, watch, sink, clock, parts.attempt, _steps(every), steps, routers)
         _make_up(measuring, parts, ready.engine, watch, state)
         hooks.append(measuring)
     saver = _saver(parts, ready, average, watch, teacher_checksum)

@@ -82,6 +82,7 @@ class Evaluate:
     attempt: int
     every: int | None
     last_step: int
+    routers: RouterMeter | None = None
 
     def after_update(self, state: TrainState, update: Update) -> None:
         """Measures when it is time; who is asked to stop has no time, and measures when the run goes on."""
@@ -104,6 +105,7 @@ class Evaluate:
                 "metrics": metrics,
                 "seconds": time.perf_counter() - start,
                 "time": time.time(),
+                **(self.routers.read_each() if self.routers else {}),
             }
         )
         self.watch.note(state, metrics)

@@ -22,6 +22,7 @@ class RouterMeter:
     def __init__(self, layers: Mapping[str, nn.Module], device: torch.device) -> None:
         self._device = device
         self._counts: dict[str, torch.Tensor] = {}
+        self._counts_of_each: dict[str, torch.Tensor] = {}
         self._squares = torch.zeros(2, dtype=torch.float64, device=device)
         self._routes = torch.zeros(2, dtype=torch.float64, device=device)
         self._may_drop = any(isinstance(layer, MOELayer) for layer in layers.values())
@@ -35,7 +36,8 @@ class RouterMeter:
         self._note_count(name, torch.bincount(chosen.flatten(), minlength=experts))
 
     def _note_count(self, name: str, count: torch.Tensor) -> None:
-        self._counts[name] = self._counts[name] + count if name in self._counts else count.double()
+        for counts in (self._counts, self._counts_of_each):
+            counts[name] = counts[name] + count if name in counts else count.double()
 
     def _note_routes(self, experts: torch.Tensor) -> None:
         dropped = (experts < 0).sum()
@@ -61,6 +63,19 @@ class RouterMeter:
         load = [(count.max() / count.mean()).item() for count in counts]
         measured = {"expert_load": load, "expert_load_max": max(load), "router_z_loss": _share(squares)}
         return measured | ({"dropped_tokens": _share(routes)} if self._may_drop else {})
+
+    def read_each(self) -> dict[str, Any]:
+        """Returns the load of each expert since this was last read, on all ranks. All ranks must call this.
+
+        `expert_loads` has for each layer the tokens of each expert relative to their mean; nothing before training.
+        """
+        if not self._counts_of_each:
+            return {}
+        sums = torch.cat(list(self._counts_of_each.values()))
+        dist.all_reduce(sums)
+        counts = sums.split([count.numel() for count in self._counts_of_each.values()])
+        self._counts_of_each.clear()
+        return {"expert_loads": [[round(load, 4) for load in (count / count.mean()).tolist()] for count in counts]}
 
 
 def expert_layers(model: nn.Module) -> dict[str, nn.Module]:
